@@ -1,0 +1,145 @@
+"""What every table shares: declarative base, naming convention, column types, constraint helpers."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import uuid
+from typing import Annotated, Any, TypeVar
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Text,
+    Uuid,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+NAMING_CONVENTION = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+
+PARTITION_SCHEMA = "honua_partitions"
+"""The schema that holds the partitions of the four log tables, and nothing else."""
+
+
+class Base(DeclarativeBase):
+    """The declarative base of all 17 tables."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as declared
+        datetime.datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        str: Text,
+        uuid.UUID: Uuid,
+    }
+
+
+ModelType = TypeVar("ModelType", bound=Base)
+
+CreationTimestamp = Annotated[
+    datetime.datetime, mapped_column(DateTime(timezone=True), server_default=text("now()"))
+]
+GeneratedUuid = Annotated[
+    uuid.UUID, mapped_column(Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
+]
+GeneratedNumber = Annotated[int, mapped_column(BigInteger, primary_key=True, autoincrement=True)]
+
+ByteCount = Annotated[int, mapped_column(BigInteger)]
+Seconds = Annotated[decimal.Decimal, mapped_column(Numeric(10, 2))]
+WholeSeconds = Annotated[int, mapped_column(Integer)]
+Fraction = Annotated[decimal.Decimal, mapped_column(Numeric(3, 2))]
+
+String10 = Annotated[str, mapped_column(String(10))]
+String20 = Annotated[str, mapped_column(String(20))]
+String50 = Annotated[str, mapped_column(String(50))]
+String64 = Annotated[str, mapped_column(String(64))]
+String71 = Annotated[str, mapped_column(String(71))]
+String100 = Annotated[str, mapped_column(String(100))]
+String255 = Annotated[str, mapped_column(String(255))]
+CustomerId = Annotated[str, mapped_column(String(100))]
+
+
+def enum_type(values: type[enum.StrEnum], length: int = 20) -> Enum:
+    """Map a StrEnum to VARCHAR; the table's named CHECK, made by `one_of`, guards the values.
+
+    Args:
+        values: The enumeration whose values the column may hold.
+        length: The length of the VARCHAR, in characters.
+    """
+    return Enum(
+        values,
+        native_enum=False,
+        create_constraint=False,
+        length=length,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def one_of(column: str, values: type[enum.StrEnum]) -> CheckConstraint:
+    """A CHECK that the column holds one of the enumeration's values."""
+    listed = ", ".join(f"'{member.value}'" for member in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_allowed")
+
+
+def in_range(column: str, minimum: int = 0, maximum: int | None = None) -> CheckConstraint:
+    """A CHECK that the column lies between two whole numbers, both included."""
+    condition = f"{column} >= {minimum}"
+    if maximum is not None:
+        condition += f" AND {column} <= {maximum}"
+    return CheckConstraint(condition, name=f"{column}_range")
+
+
+def finite(column: str) -> CheckConstraint:
+    """A CHECK that a NUMERIC column is at least zero, and a number (NaN sorts above every number)."""
+    return CheckConstraint(f"{column} >= 0 AND {column} < 'NaN'", name=f"{column}_range")
+
+
+def json_object(column: str) -> CheckConstraint:
+    """A CHECK that a JSONB column holds an object."""
+    return CheckConstraint(f"jsonb_typeof({column}) = 'object'", name=f"{column}_object")
+
+
+def index(name: str, *keys: Any, serves: str, **options: Any) -> Index:
+    """Declare an index together with the query that it is there for.
+
+    Args:
+        name: The index's name.
+        *keys: Column names or expressions.
+        serves: The query or rule that the index serves, as the reference prints it.
+        **options: What `sqlalchemy.Index` takes besides: `unique`, and PostgreSQL's without their prefix.
+    """
+    unique = options.pop("unique", False)
+    dialect_options = {f"postgresql_{option}": value for option, value in options.items()}
+    if "where" in dialect_options:
+        dialect_options["postgresql_where"] = text(dialect_options["postgresql_where"])
+    return Index(name, *keys, unique=unique, info={"serves": serves}, **dialect_options)
+
+
+def after_create(model: type[Base], statement: str) -> None:
+    """Run a statement whenever `create_all` makes the model's table."""
+    event.listen(model.__table__, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
+
+
+def partitioned_by_month(model: type[ModelType]) -> type[ModelType]:
+    """Give a log table its default partition, so that an insert finds a place whatever its time."""
+    partition = f"{PARTITION_SCHEMA}.{model.__tablename__}_default"
+    after_create(model, f"CREATE SCHEMA IF NOT EXISTS {PARTITION_SCHEMA}")
+    after_create(model, f"CREATE TABLE {partition} PARTITION OF {model.__tablename__} DEFAULT")
+    return model

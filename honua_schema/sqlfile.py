@@ -1,0 +1,149 @@
+"""The only road from SQL text into a database, for revisions and for `create_all` alike.
+
+SQL goes to the server, or into an offline script, verbatim: nothing in it is taken for a bind parameter.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+PACKAGE = Path(__file__).parent
+CURRENT = PACKAGE / "sql"
+"""The current truth: one file per SQL object, by domain."""
+FROZEN = PACKAGE / "versions" / "sql"
+"""The copies that revisions install, by revision and domain. They never change once released."""
+
+KINDS = ("script", "function", "view", "trigger")
+"""The kinds of SQL object, in the order in which an empty database can take them."""
+
+_CREATE = re.compile(r"^CREATE OR REPLACE (FUNCTION|VIEW|TRIGGER) (?:public\.)?(\w+)", re.MULTILINE)
+_ON_TABLE = re.compile(r"\bON (?:public\.)?(\w+)")
+_REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class SqlObject:
+    """One function, view or trigger, as its file declares it.
+
+    Attributes:
+        kind: One of `KINDS`. A script is a statement that may be repeated and leaves nothing to drop.
+        name: The object's name, which is the file's too.
+        table: The table of a trigger, otherwise None.
+        domain: The folder of the file: core, build_queue, intake or system.
+        text: The file's text.
+        requires: Names of objects that must be there first, beyond the order of the kinds.
+    """
+
+    kind: str
+    name: str
+    table: str | None
+    domain: str
+    text: str
+    requires: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The file's place below sql/ and below each versions/sql/NNN/."""
+        return f"{self.domain}/{self.name}.sql"
+
+    @property
+    def drop_statement(self) -> str:
+        """The statement that removes the object. Names are not overloaded, so no arguments are needed."""
+        if self.kind == "script":
+            message = f"{self.path} is a script: it makes no object that could be dropped"
+            raise ValueError(message)
+        on_table = f" ON {self.table}" if self.table else ""
+        return f"DROP {self.kind.upper()} {self.name}{on_table};\n"
+
+
+def load(file: Path) -> SqlObject:
+    """Read one SQL file.
+
+    Args:
+        file: A .sql file in the folder of its domain.
+
+    Raises:
+        ValueError: The file creates an object of another name than its own.
+    """
+    text = file.read_text(encoding="utf-8")
+    kind, table = "script", None
+    if match := _CREATE.search(text):
+        kind = match[1].lower()
+        if match[2] != file.stem:
+            message = f"{file} creates {match[2]}: a file is named after its object"
+            raise ValueError(message)
+        if kind == "trigger" and (on_table := _ON_TABLE.search(text, match.end())):
+            table = on_table[1]
+    requires = tuple(name for line in _REQUIRES.findall(text) for name in line.split(", "))
+    return SqlObject(kind, file.stem, table, file.parent.name, text, requires)
+
+
+def load_objects(folder: Path = CURRENT) -> list[SqlObject]:
+    """Read all SQL files below a folder, in an order in which an empty database can take them."""
+    return in_order(load(file) for file in sorted(folder.glob("*/*.sql")))
+
+
+def in_order(objects: Iterable[SqlObject]) -> list[SqlObject]:
+    """Sort objects by kind and by what they require, otherwise by name."""
+    by_name = {
+        each.name: each for each in sorted(objects, key=lambda each: (KINDS.index(each.kind), each.path))
+    }
+    graph = graphlib.TopologicalSorter(
+        {name: [needed for needed in each.requires if needed in by_name] for name, each in by_name.items()}
+    )
+    rank = {name: position for position, name in enumerate(graph.static_order())}
+    return sorted(by_name.values(), key=lambda each: (KINDS.index(each.kind), rank[each.name]))
+
+
+def execute_on(connection: Connection, sql: str) -> None:
+    """Send SQL to the server verbatim.
+
+    Args:
+        connection: An SQLAlchemy connection; its transaction is the caller's.
+        sql: One or several statements.
+    """
+    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def execute(sql: str) -> None:
+    """Run SQL within a revision, or write it into the script when Alembic runs offline.
+
+    Args:
+        sql: One or several statements, each ended by a semicolon.
+    """
+    context = op.get_context()
+    if context.as_sql:
+        context.impl.static_output(sql.strip())
+    else:
+        execute_on(op.get_bind(), sql)
+
+
+def create(*paths: str) -> None:
+    """Create or replace the objects of frozen files, in the order given.
+
+    Args:
+        *paths: Files below versions/sql/, such as `005/core/find_cached_build.sql`.
+    """
+    for path in paths:
+        execute(load(FROZEN / path).text)
+
+
+def drop(*paths: str) -> None:
+    """Drop the objects of frozen files, in the order given.
+
+    Args:
+        *paths: Files below versions/sql/, such as `005/core/find_cached_build.sql`.
+    """
+    for path in paths:
+        execute(load(FROZEN / path).drop_statement)
