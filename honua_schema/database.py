@@ -1,0 +1,202 @@
+"""Where the database is, and how to connect to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, NullPool
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from honua_schema.errors import SchemaError
+
+DRIVER = "postgresql+psycopg"
+DEFAULTS = {"PG_HOST": "localhost", "PG_PORT": "5432", "PG_DATABASE": "honua", "PG_USER": "postgres"}
+EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
+
+
+def resolve_url(
+    url: str | URL | None = None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    database: str | None = None,
+    user: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> URL:
+    """Find the database to work on.
+
+    The first that is given counts: ``url``, ``DATABASE_URL``, then part by part ``PG_HOST``, ``PG_PORT``,
+    ``PG_DATABASE``, ``PG_USER`` and ``PG_PASSWORD``, then the variables of libpq (``PGHOST`` and so on), then
+    localhost, 5432, honua and postgres. The other arguments replace their part of whatever was found.
+
+    Args:
+        url: A database URL; its driver, if it names one, is replaced by psycopg.
+        host: Name or address of the server, or the folder of its socket.
+        port: Port of the server.
+        database: Name of the database.
+        user: Role to connect as.
+        environment: Variables to look at.
+
+    Raises:
+        SchemaError: The URL or the port cannot be read, or the URL is not for PostgreSQL.
+    """
+    if url:
+        resolved = _parse_url(url, "The database URL")
+    elif environment.get("DATABASE_URL"):
+        resolved = _parse_url(environment["DATABASE_URL"], "DATABASE_URL")
+    else:
+        resolved = _url_of_parts(environment)
+    if host and "host" in resolved.query:
+        resolved = resolved.difference_update_query(["host"])
+    return resolved.set(host=host or None, port=port, database=database or None, username=user or None)
+
+
+def _parse_url(url: str | URL, origin: str) -> URL:
+    """Read a URL; messages name its origin and not its text, which may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # The cause quotes the URL; it stays out of the chain of errors.
+        raise SchemaError(
+            f"{origin} cannot be read as a database URL.",
+            f"It should look like {EXAMPLE_URL}, with %40 for an @ in the password.",
+        ) from None
+    kind = parsed.get_backend_name()
+    if kind not in {"postgresql", "postgres"}:
+        raise SchemaError(f"{origin} names a {kind} database; this schema needs PostgreSQL.", f"It should look like {EXAMPLE_URL}.")
+    return parsed.set(drivername=DRIVER)
+
+
+def _url_of_parts(environment: Mapping[str, str]) -> URL:
+    # A service file may hold any part: defaults of ours would override it.
+    defaults = {} if environment.get("PGSERVICE") else DEFAULTS
+
+    def part(name: str) -> tuple[str, str | None]:
+        for variable in (name, name.replace("_", "")):
+            if value := environment.get(variable):
+                return variable, value
+        return name, defaults.get(name)
+
+    port_variable, port = part("PG_PORT")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise SchemaError(f"{port_variable} is {port!r}, which is not a port number.", "Set it to a number such as 5432.")
+    return URL.create(
+        DRIVER,
+        username=part("PG_USER")[1],
+        password=environment.get("PG_PASSWORD") or None,  # else libpq looks at PGPASSWORD and ~/.pgpass
+        host=part("PG_HOST")[1],
+        port=int(port) if port else None,
+        database=part("PG_DATABASE")[1],
+    )
+
+
+def create_engine(url: str | URL | None = None) -> Engine:
+    """Create an engine whose connections are closed when they are given back.
+
+    Args:
+        url: As in `resolve_url`.
+
+    Raises:
+        SchemaError: As in `resolve_url`.
+    """
+    resolved = resolve_url(url)
+    settings = {
+        "application_name": "honua-schema",
+        "connect_timeout": 10,
+        "prepare_threshold": None,  # PgBouncer may serve each transaction from another session
+    }
+    return sqlalchemy.create_engine(
+        resolved,
+        poolclass=NullPool,
+        connect_args={name: value for name, value in settings.items() if name not in resolved.query},
+    )
+
+
+@contextmanager
+def connect(engine: Engine) -> Iterator[Connection]:
+    """Open a connection, and say what to do when that fails.
+
+    Args:
+        engine: Where to connect.
+
+    Raises:
+        SchemaError: No server answers, or it refuses the connection.
+    """
+    try:
+        connection = engine.connect()
+    except SQLAlchemyError as error:
+        raise explain_connection_failure(error, engine.url) from error
+    with connection:
+        yield connection
+
+
+def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
+    """Say which connection failed, why, and what to do.
+
+    Args:
+        error: What connecting raised.
+        url: What was connected to.
+    """
+    reason = server_message(error)
+    if url.password:
+        reason = reason.replace(str(url.password), "***")
+    server = f"{url.host or 'the default host'}:{url.port or 5432}"
+    options = " ".join(f"-{option} {value}" for option, value in (("h", url.host), ("p", url.port), ("U", url.username)) if value)
+    match reason:
+        case _ if "password authentication failed" in reason or "no password supplied" in reason:
+            return SchemaError(
+                f"PostgreSQL at {server} refused the password of {url.username}: {reason}",
+                "Set PG_PASSWORD, or put the password into DATABASE_URL or ~/.pgpass.",
+            )
+        case _ if f'database "{url.database}" does not exist' in reason:
+            return SchemaError(
+                f"There is no database {url.database} on {server}.",
+                f"Create it with: createdb {options} {url.database}",
+            )
+        case _ if f'role "{url.username}" does not exist' in reason:
+            return SchemaError(
+                f"There is no role {url.username} on {server}.",
+                "Set PG_USER to a role that exists, or create it with createuser.",
+            )
+        case _ if "no pg_hba.conf entry" in reason:
+            return SchemaError(
+                f"PostgreSQL at {server} does not admit this connection: {reason}",
+                "Ask its administrator for an entry in pg_hba.conf.",
+            )
+        case _ if "too many clients" in reason or "remaining connection slots" in reason or "too many connections" in reason:
+            return SchemaError(f"PostgreSQL at {server} has no free connection: {reason}", "Try again later, or raise max_connections.")
+        case _ if "starting up" in reason or "shutting down" in reason or "recovery" in reason:
+            return SchemaError(f"PostgreSQL at {server} is not ready: {reason}", "Try again in a moment.")
+        case _ if "invalid connection option" in reason or "invalid URI query" in reason:
+            return SchemaError(f"The database URL has an option that PostgreSQL does not know: {reason}", "Remove it from the URL.")
+    return SchemaError(
+        f"Cannot connect to PostgreSQL at {server}: {reason}",
+        "Start the server, or say where it is with DATABASE_URL, or PG_HOST and PG_PORT. "
+        "To try the schema without a server: honua-schema demo",
+    )
+
+
+def server_message(error: BaseException) -> str:
+    """Return what PostgreSQL or its client library said, on one line.
+
+    Args:
+        error: An error of SQLAlchemy or psycopg.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    diagnosis = getattr(cause, "diag", None)
+    text = getattr(diagnosis, "message_primary", None) or str(cause)
+    return " ".join(text.split())
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the five-character code of a server's error, such as 55P03, or None.
+
+    Args:
+        error: An error of SQLAlchemy or psycopg.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None)

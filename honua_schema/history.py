@@ -1,0 +1,171 @@
+"""The table schema_migrations: which revision was applied, when, by whom, and from which files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from honua_schema.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
+    from alembic.script import Script, ScriptDirectory
+    from alembic.script.revision import Revision
+
+# Not the model: an older revision's table is written while newer models exist, and `alembic upgrade` need not load them.
+schema_migrations = Table(
+    "schema_migrations",
+    MetaData(),
+    Column("version", String(50), primary_key=True),
+    Column("name", String(255)),
+    Column("applied_at", DateTime(timezone=True)),
+    Column("applied_by", String(100)),
+    Column("checksum", String(64)),
+    Column("execution_time_ms", Integer),
+)
+
+# In a script nobody is there to measure, so the server does.
+SERVER_EXECUTION_TIME_MS: ColumnElement[int] = literal_column(
+    "CAST(1000 * extract(epoch FROM clock_timestamp() - transaction_timestamp()) AS integer)", Integer
+)
+
+
+def revision_name(revision: Revision) -> str:
+    """Return the name of a revision: what follows its number in the file name, such as ``initial_schema``.
+
+    Args:
+        revision: The revision.
+    """
+    return revision_file(revision).stem.removeprefix(f"{revision.revision}_")
+
+
+def revision_file(revision: Revision) -> Path:
+    """Return the Python file of a revision.
+
+    Args:
+        revision: The revision.
+    """
+    return Path(str(revision.module.__file__))
+
+
+def checksum(revision: Revision) -> str:
+    """Return the SHA-256, in hexadecimal, of all files that a revision consists of.
+
+    These are its Python file and the SQL files in ``sql/<revision>/`` beside it. Line endings don't count, so that a
+    checkout on another system has the same checksum; names of files do.
+
+    Args:
+        revision: The revision.
+    """
+    file = revision_file(revision)
+    parts = [(sql.relative_to(file.parent).as_posix(), sql) for sql in (file.parent / "sql" / revision.revision).rglob("*.sql")]
+    digest = hashlib.sha256()
+    for name, path in [(file.name, file), *sorted(parts)]:
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        # The length keeps the end of one file apart from the beginning of the next.
+        digest.update(f"{name}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def has_table(connection: Connection) -> bool:
+    """Return whether schema_migrations exists.
+
+    Args:
+        connection: The database to look at.
+    """
+    return bool(connection.scalar(select(func.to_regclass("public.schema_migrations").is_not(None))))
+
+
+def recorded_checksums(connection: Connection) -> dict[str, str | None]:
+    """Return the checksum of each version in schema_migrations; nothing where the table is missing.
+
+    Args:
+        connection: The database to read.
+    """
+    if not has_table(connection):
+        return {}
+    table = schema_migrations.c
+    return {version: value for version, value in connection.execute(select(table.version, table.checksum)).tuples()}
+
+
+def edited_revisions(recorded: Mapping[str, str | None], scripts: ScriptDirectory) -> list[Script]:
+    """Return the applied revisions whose files are no longer those that were applied, in order.
+
+    Args:
+        recorded: Checksum of each applied version; None where none is known, as with some stamped revisions.
+        scripts: The revisions of this package.
+    """
+    return [
+        script
+        for script in reversed(list(scripts.walk_revisions()))
+        if recorded.get(script.revision) not in {None, checksum(script)}
+    ]
+
+
+def record(context: MigrationContext, step: MigrationInfo, execution_time_ms: int | None) -> None:
+    """Bring schema_migrations up to date with a step, in the transaction of that step.
+
+    Args:
+        context: Where the step was made; offline, the statements are written to the script.
+        step: What was applied, taken back or stamped.
+        execution_time_ms: How long the step took, in milliseconds; None offline.
+
+    Raises:
+        SchemaError: A revision is stamped where schema_migrations does not exist.
+    """
+    if step.is_stamp:
+        _record_stamp(context, step)
+    elif step.is_upgrade:
+        for revision in step.up_revisions:
+            _insert(context, revision, SERVER_EXECUTION_TIME_MS if context.as_sql else execution_time_ms)
+    elif step.down_revision_ids:
+        context.execute(delete(schema_migrations).where(schema_migrations.c.version.in_(step.up_revision_ids)))
+    # else the first revision was taken back, and the table went with it.
+
+
+def _record_stamp(context: MigrationContext, step: MigrationInfo) -> None:
+    """Record every revision up to the stamped one, which may be many, and no other."""
+    stamped = step.destination_revision_ids
+    if not context.as_sql and not has_table(context.connection):
+        if not stamped:
+            return
+        raise SchemaError(
+            f"Revision {stamped[0]} cannot be stamped: the table schema_migrations, where it is recorded, does not exist.",
+            "Stamp only a database that has the tables of that revision. On an empty one, use upgrade.",
+        )
+    revisions = list(step.revision_map.iterate_revisions(stamped, "base", inclusive=True)) if stamped else []
+    statement = delete(schema_migrations)
+    if revisions:
+        statement = statement.where(schema_migrations.c.version.not_in([each.revision for each in revisions]))
+    context.execute(statement)
+    for revision in reversed(revisions):
+        _insert(context, revision, None)
+
+
+def _insert(context: MigrationContext, revision: Revision, execution_time_ms: ColumnElement[int] | int | None) -> None:
+    values = {
+        "name": revision_name(revision),
+        "checksum": checksum(revision),
+        "execution_time_ms": execution_time_ms,
+    }
+    statement = insert(schema_migrations).values(version=revision.revision, **values)
+    context.execute(statement.on_conflict_do_update(index_elements=["version"], set_={**values, "applied_at": func.now()}))

@@ -1,0 +1,185 @@
+"""What must hold before a schema is changed; nothing here changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from honua_schema import history
+from honua_schema.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
+
+MINIMUM_SERVER_VERSION = 15
+PARTITION_SCHEMA = "honua_partitions"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server and a database say about themselves and about the connected role.
+
+    Attributes:
+        version: Version as people write it, such as 18.1.
+        version_number: The same as PostgreSQL compares it, such as 180001.
+        database: Name of the connected database.
+        role: Role that is connected.
+        is_standby: Whether the server follows another one and takes no changes.
+        is_read_only: Whether new transactions are read-only.
+        may_create_in_public: Whether the role may create tables in the schema public.
+        may_create_partition_schema: Whether the role may create the schema of the partitions, or may create in it.
+        version_table_owner: Owner of Alembic's version table if it is another role, whose rights this role lacks.
+    """
+
+    version: str
+    version_number: int
+    database: str
+    role: str
+    is_standby: bool
+    is_read_only: bool
+    may_create_in_public: bool
+    may_create_partition_schema: bool
+    version_table_owner: str | None
+
+
+SERVER = text(f"""
+    SELECT
+        current_setting('server_version') AS version,
+        current_setting('server_version_num')::integer AS version_number,
+        current_database() AS database,
+        current_user AS role,
+        pg_is_in_recovery() AS is_standby,
+        current_setting('transaction_read_only') = 'on' AS is_read_only,
+        COALESCE(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false) AS may_create_in_public,
+        COALESCE(
+            has_schema_privilege(to_regnamespace('{PARTITION_SCHEMA}')::oid, 'CREATE'),
+            has_database_privilege(current_database(), 'CREATE')
+        ) AS may_create_partition_schema,
+        (
+            SELECT pg_get_userbyid(pg_class.relowner)
+            FROM pg_class
+            WHERE pg_class.oid = to_regclass('public.alembic_version') AND NOT pg_has_role(pg_class.relowner, 'USAGE')
+        ) AS version_table_owner
+""")
+
+RELATIONS = text("""
+    SELECT pg_class.relname
+    FROM pg_class
+    WHERE pg_class.relnamespace = to_regnamespace('public') AND pg_class.relkind IN ('r', 'p', 'v', 'm', 'f')
+      AND pg_class.relname <> 'alembic_version'
+    ORDER BY pg_class.relname
+""")
+
+
+def inspect_server(connection: Connection) -> Server:
+    """Ask the server what `Server` holds.
+
+    Args:
+        connection: The database to look at.
+    """
+    return Server(**connection.execute(SERVER).one()._mapping)
+
+
+def refuse_unsuitable_server(server: Server) -> None:
+    """Refuse a server, or a role, that cannot take the schema.
+
+    Args:
+        server: What the server said.
+
+    Raises:
+        SchemaError: It is too old, takes no changes, or the role lacks a privilege.
+    """
+    if server.version_number < MINIMUM_SERVER_VERSION * 10_000:
+        raise SchemaError(
+            f"The server is PostgreSQL {server.version}; this schema needs {MINIMUM_SERVER_VERSION} or later.",
+            "Upgrade the server, or name another one.",
+        )
+    if server.is_standby:
+        raise SchemaError("The server is a standby and takes no changes.", "Connect to the primary; the standby follows it.")
+    if server.is_read_only:
+        raise SchemaError(
+            f"Transactions of role {server.role} in database {server.database} are read-only.",
+            "Turn default_transaction_read_only off for this role and database, or connect as another role.",
+        )
+    if not server.may_create_in_public:
+        raise SchemaError(
+            f"Role {server.role} may not create tables in the schema public of database {server.database}.",
+            f'An administrator runs, in that database: GRANT CREATE ON SCHEMA public TO "{server.role}"',
+        )
+    if not server.may_create_partition_schema:
+        raise SchemaError(
+            f"Role {server.role} may not create the schema {PARTITION_SCHEMA} in database {server.database}, "
+            "where the partitions of the logs live.",
+            f'An administrator runs: GRANT CREATE ON DATABASE "{server.database}" TO "{server.role}"',
+        )
+    if server.version_table_owner:
+        raise SchemaError(
+            f"The tables belong to role {server.version_table_owner}, whose rights role {server.role} does not have.",
+            f'Connect as {server.version_table_owner}, or: GRANT "{server.version_table_owner}" TO "{server.role}"',
+        )
+
+
+def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) -> None:
+    """Refuse a database that a newer version of this package has upgraded.
+
+    Args:
+        heads: Current revision of the database.
+        scripts: The revisions of this package.
+
+    Raises:
+        SchemaError: The current revision is not among them.
+    """
+    known = {script.revision for script in scripts.walk_revisions()}
+    for head in heads:
+        if head not in known:
+            raise SchemaError(
+                f"The database is at revision {head}, which this version of honua-schema does not know "
+                f"(its newest is {scripts.get_current_head()}): a newer version upgraded it.",
+                "Install that newer version: pip install --upgrade honua-schema",
+            )
+
+
+def refuse_edited_revisions(connection: Connection, scripts: ScriptDirectory) -> None:
+    """Refuse to build on revisions whose files were changed after they had been applied.
+
+    Args:
+        connection: The database to look at.
+        scripts: The revisions of this package.
+
+    Raises:
+        SchemaError: The checksum of an applied revision differs from the recorded one.
+    """
+    edited = history.edited_revisions(history.recorded_checksums(connection), scripts)
+    if edited:
+        names = ", ".join(history.revision_file(script).name for script in edited)
+        raise SchemaError(
+            f"The files of applied revisions were edited: {names}.",
+            "Restore them as they were when they were applied, and put the change into a new revision.",
+        )
+
+
+def refuse_foreign_tables(connection: Connection) -> None:
+    """Refuse to install into a database that already has tables of our names.
+
+    Args:
+        connection: A database without a current revision.
+
+    Raises:
+        SchemaError: There is a table or view with the name of one of ours.
+    """
+    existing = list(connection.scalars(RELATIONS))
+    if not existing:  # the usual case, and then the models need not be loaded
+        return
+    from honua_schema.models import Base
+
+    foreign = [name for name in existing if name in Base.metadata.tables]
+    if foreign:
+        raise SchemaError(
+            f"The database has no revision, but it has tables of our names: {', '.join(foreign)}.",
+            "Use another database. If honua-schema made these tables, say at which revision: alembic stamp 005",
+        )
