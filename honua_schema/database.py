@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, NullPool
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from honua_schema.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 DRIVER = "postgresql+psycopg"
 DEFAULTS = {"PG_HOST": "localhost", "PG_PORT": "5432", "PG_DATABASE": "honua", "PG_USER": "postgres"}
@@ -67,7 +70,10 @@ def _parse_url(url: str | URL, origin: str) -> URL:
         ) from None
     kind = parsed.get_backend_name()
     if kind not in {"postgresql", "postgres"}:
-        raise SchemaError(f"{origin} names a {kind} database; this schema needs PostgreSQL.", f"It should look like {EXAMPLE_URL}.")
+        raise SchemaError(
+            f"{origin} names a {kind} database; this schema needs PostgreSQL.",
+            f"It should look like {EXAMPLE_URL}.",
+        )
     return parsed.set(drivername=DRIVER)
 
 
@@ -83,7 +89,9 @@ def _url_of_parts(environment: Mapping[str, str]) -> URL:
 
     port_variable, port = part("PG_PORT")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise SchemaError(f"{port_variable} is {port!r}, which is not a port number.", "Set it to a number such as 5432.")
+        raise SchemaError(
+            f"{port_variable} is {port!r}, which is not a port number.", "Set it to a number such as 5432."
+        )
     return URL.create(
         DRIVER,
         username=part("PG_USER")[1],
@@ -145,7 +153,11 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
     if url.password:
         reason = reason.replace(str(url.password), "***")
     server = f"{url.host or 'the default host'}:{url.port or 5432}"
-    options = " ".join(f"-{option} {value}" for option, value in (("h", url.host), ("p", url.port), ("U", url.username)) if value)
+    options = " ".join(
+        f"-{option} {value}"
+        for option, value in (("h", url.host), ("p", url.port), ("U", url.username))
+        if value
+    )
     match reason:
         case _ if "password authentication failed" in reason or "no password supplied" in reason:
             return SchemaError(
@@ -167,12 +179,22 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
                 f"PostgreSQL at {server} does not admit this connection: {reason}",
                 "Ask its administrator for an entry in pg_hba.conf.",
             )
-        case _ if "too many clients" in reason or "remaining connection slots" in reason or "too many connections" in reason:
-            return SchemaError(f"PostgreSQL at {server} has no free connection: {reason}", "Try again later, or raise max_connections.")
+        case _ if (
+            "too many clients" in reason
+            or "remaining connection slots" in reason
+            or "too many connections" in reason
+        ):
+            return SchemaError(
+                f"PostgreSQL at {server} has no free connection: {reason}",
+                "Try again later, or raise max_connections.",
+            )
         case _ if "starting up" in reason or "shutting down" in reason or "recovery" in reason:
             return SchemaError(f"PostgreSQL at {server} is not ready: {reason}", "Try again in a moment.")
         case _ if "invalid connection option" in reason or "invalid URI query" in reason:
-            return SchemaError(f"The database URL has an option that PostgreSQL does not know: {reason}", "Remove it from the URL.")
+            return SchemaError(
+                f"The database URL has an option that PostgreSQL does not know: {reason}",
+                "Remove it from the URL.",
+            )
     return SchemaError(
         f"Cannot connect to PostgreSQL at {server}: {reason}",
         "Start the server, or say where it is with DATABASE_URL, or PG_HOST and PG_PORT. "
@@ -188,8 +210,10 @@ def server_message(error: BaseException) -> str:
     """
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     diagnosis = getattr(cause, "diag", None)
-    text = getattr(diagnosis, "message_primary", None) or str(cause)
-    return " ".join(text.split())
+    text = (
+        getattr(diagnosis, "message_primary", None) or str(cause).partition("Multiple connection attempts")[0]
+    )
+    return " ".join(text.removeprefix("connection failed: ").split())
 
 
 def sqlstate(error: BaseException) -> str | None:

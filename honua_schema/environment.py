@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from alembic.operations import MigrationScript
     from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep, StampStep
-    from alembic.script import ScriptDirectory
 
     Step = RevisionStep | StampStep
 
-LOCK_NOT_AVAILABLE = "55P03"
-RETRY_PAUSE = 0.5  # seconds, doubled at each attempt
+TABLE_IN_USE = {"55P03", "40P01"}
+"""SQLSTATE of lock_not_available and deadlock_detected."""
+RETRY_PAUSE, LONGEST_RETRY_PAUSE = 0.5, 15.0  # seconds; the first one is doubled at each attempt
 
 log = logging.getLogger("honua_schema")
 
@@ -93,28 +93,27 @@ class Settings:
 def run() -> None:
     """Run the Alembic command under way, on a database or, with ``--sql``, on paper.
 
-    The database is the connection or engine in ``config.attributes["connection"]``, else the URL of ``-x url=...`` or
-    ``config.attributes["url"]``, else what the environment says. ``lock_timeout`` and ``lock_wait`` may be given the
-    same ways, or as HONUA_LOCK_TIMEOUT and HONUA_LOCK_WAIT.
+    The database is the connection or the engine in ``config.attributes["connection"]``, else the URL of
+    ``-x url=...`` or ``config.attributes["url"]``, else what the environment says. ``lock_timeout`` and
+    ``lock_wait`` are options of the same kind, in the environment HONUA_LOCK_TIMEOUT and HONUA_LOCK_WAIT.
 
     Raises:
-        SchemaError: Something that a person has to put right; the database is as the last whole revision left it.
+        SchemaError: Something that a person has to put right. The revisions applied before it stand.
     """
     options = command_options()
     if context.is_offline_mode() or is_plain_revision(options):
-        _run_offline(options, settings())
+        write_sql(options, settings())
         return
-    with connection() as connected:
+    with translated_errors("PostgreSQL refused"), connection() as connected:
         if "destination_rev" in options:
             SchemaChange(connected, settings()).run()
         else:
             configure(options, connection=connected)
-            with translated_errors("The database cannot be read"):
-                context.run_migrations()
+            context.run_migrations()
 
 
 def command_options() -> Mapping[str, Any]:
-    """Return what the Alembic command under way has asked for: where to go, whether to compare with the models."""
+    """Return what the Alembic command under way asked for: where to go, or to compare with the models."""
     # Alembic shows these only after configure(), and what to configure depends on them.
     options: Mapping[str, Any] = vars(context)["_proxy"].context_opts
     return options
@@ -129,37 +128,43 @@ def is_plain_revision(options: Mapping[str, Any]) -> bool:
     return "revision_context" in options and not options["revision_context"].command_args["autogenerate"]
 
 
+def given(name: str) -> Any:
+    """Return an option of the command under way, or None: from ``-x``, the configuration or the environment.
+
+    Args:
+        name: The option, such as lock_timeout.
+    """
+    of_command = context.get_x_argument(as_dictionary=True).get(name)
+    candidates = (of_command, context.config.attributes.get(name), os.environ.get(f"HONUA_{name.upper()}"))
+    return next((value for value in candidates if value is not None), None)
+
+
 def settings() -> Settings:
-    """Return the settings for the command under way."""
-    given = context.config.attributes
-    chosen = {**os.environ, **{f"HONUA_{name.upper()}": value for name, value in [*given.items(), *_x_arguments().items()]}}
-    default = Settings()
-    return Settings(
-        lock_timeout=locking.parse_duration(chosen.get("HONUA_LOCK_TIMEOUT") or default.lock_timeout, "lock_timeout"),
-        lock_wait=locking.parse_duration(chosen.get("HONUA_LOCK_WAIT") or default.lock_wait, "lock_wait"),
-        attempts=given.get("attempts", default.attempts),
-        report=given.get("report", default.report),
-    )
-
-
-def _x_arguments() -> dict[str, str]:
-    return context.get_x_argument(as_dictionary=True)
+    """Return the settings for the command under way; those not given have their defaults."""
+    attributes = context.config.attributes
+    chosen: dict[str, Any] = {name: attributes[name] for name in ("attempts", "report") if name in attributes}
+    for name in ("lock_timeout", "lock_wait"):
+        if (value := given(name)) is not None:
+            chosen[name] = locking.parse_duration(value, name)
+    return Settings(**chosen)
 
 
 @contextmanager
 def connection() -> Iterator[Connection]:
     """Open the connection for the command under way, or use the one that the caller has passed in."""
-    given = context.config.attributes.get("connection")
-    if isinstance(given, Connection):
-        if locking.is_autocommit(given):
+    passed_in = context.config.attributes.get("connection")
+    if isinstance(passed_in, Connection):
+        if locking.is_autocommit(passed_in):
             raise SchemaError(
-                "The connection is in autocommit mode, in which a revision that fails stays behind half done.",
+                "The connection is in autocommit mode, in which a revision that fails stays half done.",
                 "Pass a connection without AUTOCOMMIT, or an engine.",
             )
-        yield given
+        of_caller = passed_in.in_transaction()
+        yield passed_in
+        if not of_caller:
+            passed_in.rollback()
         return
-    url = _x_arguments().get("url") or context.config.attributes.get("url")
-    engine = given if isinstance(given, Engine) else database.create_engine(url)
+    engine = passed_in if isinstance(passed_in, Engine) else database.create_engine(given("url"))
     with database.connect(engine) as opened:
         yield opened.execution_options(isolation_level="READ COMMITTED")
 
@@ -188,7 +193,9 @@ def configure(options: Mapping[str, Any], **arguments: Any) -> MigrationContext:
     return context.get_context()
 
 
-def number_revision(migration_context: MigrationContext, _: object, directives: list[MigrationScript]) -> None:
+def number_revision(
+    migration_context: MigrationContext, _: object, directives: list[MigrationScript]
+) -> None:
     """Give a new revision the next number, unless ``--rev-id`` gives one.
 
     Args:
@@ -196,12 +203,19 @@ def number_revision(migration_context: MigrationContext, _: object, directives: 
         directives: The new revision, as Alembic drafts it.
     """
     if not migration_context.opts["revision_context"].command_args["rev_id"]:
-        numbers = [int(script.revision) for script in context.script.walk_revisions() if script.revision.isdigit()]
+        numbers = [
+            int(script.revision) for script in context.script.walk_revisions() if script.revision.isdigit()
+        ]
         directives[0].rev_id = f"{max(numbers, default=0) + 1:03}"
 
 
-def _run_offline(options: Mapping[str, Any], settings: Settings) -> None:
-    """Write SQL that behaves as the same command would on a database."""
+def write_sql(options: Mapping[str, Any], settings: Settings) -> None:
+    """Write SQL that does what the same command would do on a database.
+
+    Args:
+        options: As from `command_options`.
+        settings: How to go about it.
+    """
     configured = configure(
         options,
         dialect_name="postgresql",
@@ -266,20 +280,24 @@ class SchemaChange:
         self._settings.report(Progress(Phase.WAITING, message))
 
     def _configure(self) -> MigrationContext:
-        return configure(self._options, connection=self._connection, fn=self._remaining_steps, on_version_apply=self._record)
+        return configure(
+            self._options,
+            connection=self._connection,
+            fn=self._remaining_steps,
+            on_version_apply=self._record,
+        )
 
     def _prepare(self) -> None:
         """Find out what is to be done and refuse what cannot be; then forget what was read."""
         migration_context = self._configure()
-        with translated_errors("The state of the database cannot be read"):
-            preflight.refuse_unsuitable_server(preflight.inspect_server(self._connection))
-            heads = () if migration_context.purge else migration_context.get_current_heads()
-            preflight.refuse_unknown_revision(heads, context.script)
-            self._steps = self._plan(heads, migration_context)
-            if all(step.is_upgrade and not step.info.is_stamp for step in self._steps):
-                preflight.refuse_edited_revisions(self._connection, context.script)
-                if not heads:
-                    preflight.refuse_foreign_tables(self._connection)
+        preflight.refuse_unsuitable_server(preflight.inspect_server(self._connection))
+        heads = () if migration_context.purge else migration_context.get_current_heads()
+        preflight.refuse_unknown_revision(heads, context.script)
+        self._steps = self._plan(heads, migration_context)
+        if all(step.is_upgrade and not step.info.is_stamp for step in self._steps):
+            preflight.refuse_edited_revisions(self._connection, context.script)
+            if not heads:
+                preflight.refuse_foreign_tables(self._connection, context.script)
         if not self._of_caller:
             self._connection.rollback()
 
@@ -288,7 +306,7 @@ class SchemaChange:
         try:
             return list(self._plan_of_command(heads, migration_context))
         except CommandError as error:
-            revisions = ", ".join(script.revision for script in reversed(list(context.script.walk_revisions())))
+            revisions = ", ".join(sorted(script.revision for script in context.script.walk_revisions()))
             raise SchemaError(
                 f"{error}.".replace("..", "."),
                 f"The database is at {', '.join(heads) or 'base'}; the revisions are {revisions}.",
@@ -304,53 +322,60 @@ class SchemaChange:
             self._settings.report(Progress(Phase.STARTED, f"{step}", version, name))
             yield step
             elapsed = self._elapsed_ms()
-            self._settings.report(Progress(Phase.FINISHED, f"{version} {name} took {elapsed} ms", version, name, elapsed))
+            self._settings.report(
+                Progress(Phase.FINISHED, f"{version} {name} took {elapsed} ms", version, name, elapsed)
+            )
 
     def _elapsed_ms(self) -> int:
         return round(1000 * (time.monotonic() - self._started))
 
-    def _record(self, *, ctx: MigrationContext, step: MigrationInfo, heads: Collection[str], run_args: object) -> None:
+    def _record(
+        self, *, ctx: MigrationContext, step: MigrationInfo, heads: Collection[str], run_args: object
+    ) -> None:
         history.record(ctx, step, self._elapsed_ms())
 
     def _apply(self) -> None:
-        """Make the steps, and make them again from the last one committed when a table was in use for too long."""
+        """Make the steps. Where a table is in use for too long, go on from the last one committed."""
         while True:
             try:
                 context.run_migrations()
             except DBAPIError as error:
                 if not self._of_caller:
                     self._connection.rollback()
-                in_use = database.sqlstate(error) == LOCK_NOT_AVAILABLE
+                in_use = database.sqlstate(error) in TABLE_IN_USE
                 if not in_use or self._of_caller or self._attempt >= self._settings.attempts:
                     raise self._explain(error, in_use=in_use) from error
-                self._pause_before_retry()
+                self._pause()
                 self._configure()
             else:
                 return
 
-    def _pause_before_retry(self) -> None:
-        """Wait for a while that grows, and that differs between processes, so that they don't meet again."""
-        pause = random.uniform(0.5, 1.0) * min(2.0**self._attempt, 30.0) * RETRY_PAUSE
+    def _pause(self) -> None:
+        """Wait before another attempt, each time longer, and not as long as another process does."""
+        pause = RETRY_PAUSE * 2**self._attempt * random.SystemRandom().uniform(0.5, 1.0)
         self._attempt += 1
         version, name = describe(self._current)
-        message = f"{version} {name}: a table is in use; attempt {self._attempt} of {self._settings.attempts} follows"
+        message = f"{version} {name}: a table is in use, attempt {self._attempt} of {self._settings.attempts}"
         self._settings.report(Progress(Phase.RETRYING, message, version, name))
-        time.sleep(pause)
+        time.sleep(min(pause, LONGEST_RETRY_PAUSE))
 
     def _explain(self, error: DBAPIError, *, in_use: bool) -> SchemaError:
         """Say which revision failed, and why."""
         version, name = describe(self._current)
-        statement = " ".join((error.statement or "").split())[:200]
-        if in_use:
-            blockers = "" if self._of_caller else locking.describe_blockers(self._connection, error.statement or "")
-            return LockNotObtainedError(
-                f"Revision {version} {name} did not get a lock within {self._settings.lock_timeout.total_seconds():g} s, "
-                f"in {self._attempt} attempts. It waited in: {statement}{blockers}",
-                "End what uses the table, or upgrade when less goes on. The database is unchanged since the last whole revision.",
+        statement = error.statement or ""
+        where = f"\nStatement: {' '.join(statement.split()):.200}"
+        still_at = ", ".join(self._current.from_revisions) if self._current else ""
+        if not in_use:
+            return SchemaError(
+                f"Revision {version} {name} failed: {database.server_message(error)}{where}",
+                f"The database is still at {still_at or 'base'}.",
             )
-        return SchemaError(
-            f"Revision {version} {name} failed: {database.server_message(error)}\nStatement: {statement}",
-            "Nothing of this revision was kept; the revisions before it stand.",
+        blockers = "" if self._of_caller else locking.describe_blockers(self._connection, statement)
+        return LockNotObtainedError(
+            f"Revision {version} {name} did not get a lock within {self._settings.lock_timeout}, "
+            f"in {self._attempt} attempts.{where}{blockers}",
+            "End what uses the table, or upgrade at a quieter time. "
+            f"The database is still at {still_at or 'base'}.",
         )
 
 

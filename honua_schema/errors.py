@@ -8,7 +8,7 @@ from alembic.util import CommandError
 class SchemaError(CommandError):
     """Something is wrong that a person has to put right.
 
-    It derives from Alembic's own error, so that the plain ``alembic`` command also prints one message instead of a
+    It derives from Alembic's own error, so that the plain ``alembic`` command too prints one message and no
     traceback.
 
     Args:
@@ -24,7 +24,3 @@ class SchemaError(CommandError):
 
 class LockNotObtainedError(SchemaError):
     """A lock on a table was not obtained within ``lock_timeout``; trying again later may succeed."""
-
-
-class RevisionEditedError(SchemaError):
-    """The file of an applied revision is no longer the one that was applied."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import (
     Column,
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from alembic.runtime.migration import MigrationContext, MigrationInfo
     from alembic.script import Script, ScriptDirectory
-    from alembic.script.revision import Revision
 
-# Not the model: an older revision's table is written while newer models exist, and `alembic upgrade` need not load them.
+# Not the model: that may be newer than the table, and `alembic upgrade` need not load the models.
 schema_migrations = Table(
     "schema_migrations",
     MetaData(),
@@ -49,37 +48,29 @@ SERVER_EXECUTION_TIME_MS: ColumnElement[int] = literal_column(
 )
 
 
-def revision_name(revision: Revision) -> str:
+def revision_name(revision: Script) -> str:
     """Return the name of a revision: what follows its number in the file name, such as ``initial_schema``.
 
     Args:
         revision: The revision.
     """
-    return revision_file(revision).stem.removeprefix(f"{revision.revision}_")
+    return Path(revision.path).stem.removeprefix(f"{revision.revision}_")
 
 
-def revision_file(revision: Revision) -> Path:
-    """Return the Python file of a revision.
-
-    Args:
-        revision: The revision.
-    """
-    return Path(str(revision.module.__file__))
-
-
-def checksum(revision: Revision) -> str:
+def checksum(revision: Script) -> str:
     """Return the SHA-256, in hexadecimal, of all files that a revision consists of.
 
-    These are its Python file and the SQL files in ``sql/<revision>/`` beside it. Line endings don't count, so that a
-    checkout on another system has the same checksum; names of files do.
+    These are its Python file and the SQL files in ``sql/<revision>/`` beside it. Line endings don't count, so
+    that a checkout on another system has the same checksum; names of files do.
 
     Args:
         revision: The revision.
     """
-    file = revision_file(revision)
-    parts = [(sql.relative_to(file.parent).as_posix(), sql) for sql in (file.parent / "sql" / revision.revision).rglob("*.sql")]
+    file = Path(revision.path)
+    frozen = (file.parent / "sql" / revision.revision).rglob("*.sql")
+    parts = sorted((sql.relative_to(file.parent).as_posix(), sql) for sql in frozen)
     digest = hashlib.sha256()
-    for name, path in [(file.name, file), *sorted(parts)]:
+    for name, path in [(file.name, file), *parts]:
         content = path.read_bytes().replace(b"\r\n", b"\n")
         # The length keeps the end of one file apart from the beginning of the next.
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
@@ -103,8 +94,8 @@ def recorded_checksums(connection: Connection) -> dict[str, str | None]:
     """
     if not has_table(connection):
         return {}
-    table = schema_migrations.c
-    return {version: value for version, value in connection.execute(select(table.version, table.checksum)).tuples()}
+    columns = schema_migrations.c
+    return dict(connection.execute(select(columns.version, columns.checksum)).tuples().all())
 
 
 def edited_revisions(recorded: Mapping[str, str | None], scripts: ScriptDirectory) -> list[Script]:
@@ -132,40 +123,48 @@ def record(context: MigrationContext, step: MigrationInfo, execution_time_ms: in
     Raises:
         SchemaError: A revision is stamped where schema_migrations does not exist.
     """
+    scripts = cast("ScriptDirectory", context.script)
     if step.is_stamp:
-        _record_stamp(context, step)
+        _record_stamp(context, scripts, step.destination_revision_ids)
     elif step.is_upgrade:
-        for revision in step.up_revisions:
+        for revision in scripts.get_revisions(step.up_revision_ids):
             _insert(context, revision, SERVER_EXECUTION_TIME_MS if context.as_sql else execution_time_ms)
     elif step.down_revision_ids:
-        context.execute(delete(schema_migrations).where(schema_migrations.c.version.in_(step.up_revision_ids)))
+        context.execute(
+            delete(schema_migrations).where(schema_migrations.c.version.in_(step.up_revision_ids))
+        )
     # else the first revision was taken back, and the table went with it.
 
 
-def _record_stamp(context: MigrationContext, step: MigrationInfo) -> None:
+def _record_stamp(context: MigrationContext, scripts: ScriptDirectory, stamped: tuple[str, ...]) -> None:
     """Record every revision up to the stamped one, which may be many, and no other."""
-    stamped = step.destination_revision_ids
-    if not context.as_sql and not has_table(context.connection):
+    if context.connection is not None and not context.as_sql and not has_table(context.connection):
         if not stamped:
             return
         raise SchemaError(
-            f"Revision {stamped[0]} cannot be stamped: the table schema_migrations, where it is recorded, does not exist.",
+            f"Revision {stamped[0]} cannot be stamped: the table schema_migrations, which would record it, "
+            "does not exist.",
             "Stamp only a database that has the tables of that revision. On an empty one, use upgrade.",
         )
-    revisions = list(step.revision_map.iterate_revisions(stamped, "base", inclusive=True)) if stamped else []
-    statement = delete(schema_migrations)
-    if revisions:
-        statement = statement.where(schema_migrations.c.version.not_in([each.revision for each in revisions]))
-    context.execute(statement)
+    revisions = [revision for version in stamped for revision in scripts.walk_revisions("base", version)]
+    context.execute(
+        delete(schema_migrations).where(
+            schema_migrations.c.version.not_in([each.revision for each in revisions])
+        )
+    )
     for revision in reversed(revisions):
         _insert(context, revision, None)
 
 
-def _insert(context: MigrationContext, revision: Revision, execution_time_ms: ColumnElement[int] | int | None) -> None:
+def _insert(
+    context: MigrationContext, revision: Script, execution_time_ms: ColumnElement[int] | int | None
+) -> None:
     values = {
         "name": revision_name(revision),
         "checksum": checksum(revision),
         "execution_time_ms": execution_time_ms,
     }
     statement = insert(schema_migrations).values(version=revision.revision, **values)
-    context.execute(statement.on_conflict_do_update(index_elements=["version"], set_={**values, "applied_at": func.now()}))
+    context.execute(
+        statement.on_conflict_do_update(index_elements=["version"], set_={**values, "applied_at": func.now()})
+    )

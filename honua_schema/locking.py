@@ -4,49 +4,58 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sqlalchemy import Connection
 
-# Any fixed number does that nobody else uses: advisory locks have no names. It is a literal in the statements, since a
-# parameter would be prepared, and PgBouncer may not know the prepared statement.
+# Any number does that nobody else uses: advisory locks have no names.
 LOCK_ID = 4_823_190_775_118_342_961
 TRY_LOCK = text(f"SELECT pg_try_advisory_xact_lock({LOCK_ID})")
-# A server may end transactions that are idle or old; this one is both, on purpose, while the upgrade runs elsewhere.
+# A server may end transactions that are idle or old: this one is both, while the upgrade runs in another.
 KEEP_TRANSACTION = text(
     "SELECT set_config(pg_settings.name, '0', true) FROM pg_settings "
     "WHERE pg_settings.name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
 )
-LOCK_HOLDER = text(f"""
+LOCK_HOLDER = text("""
     SELECT pg_locks.pid, pg_stat_activity.usename, pg_stat_activity.application_name
     FROM pg_locks
     JOIN pg_database ON pg_database.oid = pg_locks.database AND pg_database.datname = current_database()
     LEFT JOIN pg_stat_activity ON pg_stat_activity.pid = pg_locks.pid
     WHERE pg_locks.locktype = 'advisory' AND pg_locks.granted AND pg_locks.objsubid = 1
-      AND pg_locks.classid = {LOCK_ID >> 32} AND pg_locks.objid = {LOCK_ID & 0xFFFFFFFF}
+      AND pg_locks.classid = :upper_half AND pg_locks.objid = :lower_half
+""").bindparams(upper_half=LOCK_ID >> 32, lower_half=LOCK_ID & 0xFFFFFFFF)
+READ_SETTINGS = text("""
+    SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('search_path') AS search_path
+""")
+RESTORE_SETTINGS = text("""
+    SELECT set_config('lock_timeout', :lock_timeout, true), set_config('search_path', :search_path, true)
 """)
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
 
 
 @contextmanager
-def migration_lock(connection: Connection, wait: timedelta, report_waiting: Callable[[str], None]) -> Iterator[None]:
+def migration_lock(
+    connection: Connection, wait: timedelta, report_waiting: Callable[[str], None]
+) -> Iterator[None]:
     """Hold the lock that lets one process at a time change the schema of this database.
 
-    The lock belongs to a transaction, not to the session: a session lock would stay behind in a pool such as PgBouncer.
-    It is asked for again and again and not waited for: a waiting statement has a snapshot, and CREATE INDEX
-    CONCURRENTLY in the process that holds the lock would wait for that snapshot, for ever.
+    The lock belongs to a transaction, not to the session: a session lock would stay behind in a pool such as
+    PgBouncer. It is asked for again and again and not waited for: a waiting statement has a snapshot, and
+    CREATE INDEX CONCURRENTLY in the process that holds the lock would wait for that snapshot, for ever.
 
     Args:
-        connection: A connection that does nothing else. If its transaction was begun by the caller, the lock is held
-            until that transaction ends.
+        connection: A connection that does nothing else. If its transaction was begun by the caller, the lock
+            is held until that transaction ends.
         wait: How long to wait at most.
         report_waiting: Called once, with a message, when the lock is not free.
 
@@ -62,8 +71,8 @@ def migration_lock(connection: Connection, wait: timedelta, report_waiting: Call
             connection.rollback()
         if time.monotonic() >= deadline:
             raise SchemaError(
-                f"Another upgrade of this database holds the lock ({holder}), and did not finish within {wait}.",
-                "Wait until it is done. If it hangs, end it with pg_terminate_backend(pid): nothing half done stays behind.",
+                f"Another upgrade of this database ({holder}) did not finish within {wait}.",
+                "Wait until it has. If it hangs, pg_terminate_backend(pid) ends it: nothing stays half done.",
             )
         if pause == SHORTEST_PAUSE:
             report_waiting(f"Waiting for another upgrade of this database ({holder})")
@@ -76,7 +85,8 @@ def migration_lock(connection: Connection, wait: timedelta, report_waiting: Call
     try:
         yield
     finally:
-        connection.rollback()
+        with suppress(DBAPIError):  # if this connection was lost, so is its lock
+            connection.rollback()
 
 
 def _holder(connection: Connection) -> str:
@@ -89,8 +99,8 @@ def _holder(connection: Connection) -> str:
 def settings_of_transaction(lock_timeout: timedelta) -> str:
     """Return the statements that begin each transaction of an upgrade.
 
-    It limits how long a statement waits for a lock, since all who come after it in the queue wait as well, and makes
-    names mean the same whatever search_path the role has.
+    They limit how long a statement waits for a lock, since all who come after it in the queue wait as well,
+    and make names mean the same whatever search_path the role has.
 
     Args:
         lock_timeout: How long to wait for a lock at most; zero for no limit.
@@ -111,11 +121,10 @@ def transaction_settings(connection: Connection, lock_timeout: timedelta) -> Ite
     """
     statements = settings_of_transaction(lock_timeout)
     if connection.in_transaction():
-        earlier = connection.execute(text("SELECT current_setting('lock_timeout'), current_setting('search_path')")).one()
+        earlier = connection.execute(READ_SETTINGS).one()
         connection.exec_driver_sql(statements)
         yield
-        restore = text("SELECT set_config('lock_timeout', :lock_timeout, true), set_config('search_path', :search_path, true)")
-        connection.execute(restore, {"lock_timeout": earlier[0], "search_path": earlier[1]})
+        connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
         return
 
     def apply(connection: Connection) -> None:
@@ -139,7 +148,12 @@ def is_autocommit(connection: Connection) -> bool:
     return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
-UNITS = {"ms": timedelta(milliseconds=1), "s": timedelta(seconds=1), "min": timedelta(minutes=1), "h": timedelta(hours=1)}
+UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+}
 
 
 def parse_duration(value: str | timedelta, name: str) -> timedelta:
@@ -159,7 +173,9 @@ def parse_duration(value: str | timedelta, name: str) -> timedelta:
         return int(match[1]) * UNITS[match[2]]
     if value.strip() == "0":
         return timedelta()
-    raise SchemaError(f"{name} is {value!r}, which is not a duration.", "Write a number and a unit: 500ms, 5s, 10min or 1h.")
+    raise SchemaError(
+        f"{name} is {value!r}, which is not a duration.", "Write a number and a unit: 500ms, 5s, 10min or 1h."
+    )
 
 
 SESSIONS_IN_THE_WAY = text("""
@@ -171,7 +187,7 @@ SESSIONS_IN_THE_WAY = text("""
     LEFT JOIN pg_inherits ON pg_inherits.inhrelid = pg_class.oid
     LEFT JOIN pg_class parent ON parent.oid = pg_inherits.inhparent
     JOIN pg_stat_activity ON pg_stat_activity.pid = pg_locks.pid
-    WHERE pg_locks.database = (SELECT pg_database.oid FROM pg_database WHERE pg_database.datname = current_database())
+    WHERE pg_stat_activity.datname = current_database()
       AND pg_locks.granted AND pg_locks.pid <> pg_backend_pid()
       AND COALESCE(parent.relname, pg_class.relname) = ANY (:names)
     ORDER BY pg_locks.pid
@@ -188,6 +204,7 @@ def describe_blockers(connection: Connection, statement: str) -> str:
     rows = connection.execute(SESSIONS_IN_THE_WAY, {"names": list(set(re.findall(r"\w+", statement)))}).all()
     connection.rollback()
     return "".join(
-        f"\n{row.relation} is in use by pid {row.pid} (role {row.usename}, application {row.application_name!r}, {row.state})"
+        f"\n{row.relation} is in use by pid {row.pid} "
+        f"(role {row.usename}, application {row.application_name}, {row.state})"
         for row in rows
     )

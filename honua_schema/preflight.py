@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -32,8 +33,8 @@ class Server:
         is_standby: Whether the server follows another one and takes no changes.
         is_read_only: Whether new transactions are read-only.
         may_create_in_public: Whether the role may create tables in the schema public.
-        may_create_partition_schema: Whether the role may create the schema of the partitions, or may create in it.
-        version_table_owner: Owner of Alembic's version table if it is another role, whose rights this role lacks.
+        may_create_partitions: Whether the role may create the schema of the partitions, or create in it.
+        version_table_owner: Owner of Alembic's version table, if this role has not the rights of that one.
     """
 
     version: str
@@ -43,11 +44,11 @@ class Server:
     is_standby: bool
     is_read_only: bool
     may_create_in_public: bool
-    may_create_partition_schema: bool
+    may_create_partitions: bool
     version_table_owner: str | None
 
 
-SERVER = text(f"""
+SERVER = text("""
     SELECT
         current_setting('server_version') AS version,
         current_setting('server_version_num')::integer AS version_number,
@@ -55,17 +56,20 @@ SERVER = text(f"""
         current_user AS role,
         pg_is_in_recovery() AS is_standby,
         current_setting('transaction_read_only') = 'on' AS is_read_only,
-        COALESCE(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false) AS may_create_in_public,
         COALESCE(
-            has_schema_privilege(to_regnamespace('{PARTITION_SCHEMA}')::oid, 'CREATE'),
+            has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false
+        ) AS may_create_in_public,
+        COALESCE(
+            has_schema_privilege(to_regnamespace(:partition_schema)::oid, 'CREATE'),
             has_database_privilege(current_database(), 'CREATE')
-        ) AS may_create_partition_schema,
+        ) AS may_create_partitions,
         (
             SELECT pg_get_userbyid(pg_class.relowner)
             FROM pg_class
-            WHERE pg_class.oid = to_regclass('public.alembic_version') AND NOT pg_has_role(pg_class.relowner, 'USAGE')
+            WHERE pg_class.oid = to_regclass('public.alembic_version')
+              AND NOT pg_has_role(pg_class.relowner, 'USAGE')
         ) AS version_table_owner
-""")
+""").bindparams(partition_schema=PARTITION_SCHEMA)
 
 RELATIONS = text("""
     SELECT pg_class.relname
@@ -96,11 +100,13 @@ def refuse_unsuitable_server(server: Server) -> None:
     """
     if server.version_number < MINIMUM_SERVER_VERSION * 10_000:
         raise SchemaError(
-            f"The server is PostgreSQL {server.version}; this schema needs {MINIMUM_SERVER_VERSION} or later.",
+            f"The server is PostgreSQL {server.version}; the schema needs {MINIMUM_SERVER_VERSION} or later.",
             "Upgrade the server, or name another one.",
         )
     if server.is_standby:
-        raise SchemaError("The server is a standby and takes no changes.", "Connect to the primary; the standby follows it.")
+        raise SchemaError(
+            "The server is a standby and takes no changes.", "Connect to the primary; the standby follows it."
+        )
     if server.is_read_only:
         raise SchemaError(
             f"Transactions of role {server.role} in database {server.database} are read-only.",
@@ -111,16 +117,16 @@ def refuse_unsuitable_server(server: Server) -> None:
             f"Role {server.role} may not create tables in the schema public of database {server.database}.",
             f'An administrator runs, in that database: GRANT CREATE ON SCHEMA public TO "{server.role}"',
         )
-    if not server.may_create_partition_schema:
+    if not server.may_create_partitions:
         raise SchemaError(
             f"Role {server.role} may not create the schema {PARTITION_SCHEMA} in database {server.database}, "
             "where the partitions of the logs live.",
             f'An administrator runs: GRANT CREATE ON DATABASE "{server.database}" TO "{server.role}"',
         )
-    if server.version_table_owner:
+    if owner := server.version_table_owner:
         raise SchemaError(
-            f"The tables belong to role {server.version_table_owner}, whose rights role {server.role} does not have.",
-            f'Connect as {server.version_table_owner}, or: GRANT "{server.version_table_owner}" TO "{server.role}"',
+            f"The tables belong to role {owner}, whose rights role {server.role} does not have.",
+            f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{server.role}"',
         )
 
 
@@ -156,18 +162,19 @@ def refuse_edited_revisions(connection: Connection, scripts: ScriptDirectory) ->
     """
     edited = history.edited_revisions(history.recorded_checksums(connection), scripts)
     if edited:
-        names = ", ".join(history.revision_file(script).name for script in edited)
+        names = ", ".join(Path(script.path).name for script in edited)
         raise SchemaError(
             f"The files of applied revisions were edited: {names}.",
             "Restore them as they were when they were applied, and put the change into a new revision.",
         )
 
 
-def refuse_foreign_tables(connection: Connection) -> None:
+def refuse_foreign_tables(connection: Connection, scripts: ScriptDirectory) -> None:
     """Refuse to install into a database that already has tables of our names.
 
     Args:
         connection: A database without a current revision.
+        scripts: The revisions of this package.
 
     Raises:
         SchemaError: There is a table or view with the name of one of ours.
@@ -181,5 +188,6 @@ def refuse_foreign_tables(connection: Connection) -> None:
     if foreign:
         raise SchemaError(
             f"The database has no revision, but it has tables of our names: {', '.join(foreign)}.",
-            "Use another database. If honua-schema made these tables, say at which revision: alembic stamp 005",
+            "Use another database. If honua-schema made them, say at which revision they are: "
+            f"alembic stamp {scripts.get_current_head()}",
         )
