@@ -142,6 +142,19 @@ def connect(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def translated_errors(what: str) -> Iterator[None]:
+    """Report an error of the server as one message.
+
+    Args:
+        what: What failed.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise SchemaError(f"{what}: {server_message(error)}") from error
+
+
 def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
     """Say which connection failed, why, and what to do.
 

@@ -104,7 +104,7 @@ def run() -> None:
     if context.is_offline_mode() or is_plain_revision(options):
         write_sql(options, settings())
         return
-    with translated_errors("PostgreSQL refused"), connection() as connected:
+    with database.translated_errors("PostgreSQL refused"), connection() as connected:
         if "destination_rev" in options:
             SchemaChange(connected, settings()).run()
         else:
@@ -222,7 +222,7 @@ def write_sql(options: Mapping[str, Any], settings: Settings) -> None:
         dialect_opts={"paramstyle": "named"},  # else each % is doubled
         literal_binds=True,
         as_sql=True,
-        on_version_apply=lambda ctx, step, **_: history.record(ctx, step, None),
+        on_version_apply=lambda ctx, step, **_: history.record(ctx, step),
     )
     emit_begin = configured.impl.emit_begin
 
@@ -387,16 +387,3 @@ def describe(step: Step | None) -> tuple[str, str]:
     """
     revision = getattr(step, "revision", None)
     return (revision.revision, history.revision_name(revision)) if revision else ("", "stamp")
-
-
-@contextmanager
-def translated_errors(what: str) -> Iterator[None]:
-    """Report an error of the server as one message.
-
-    Args:
-        what: What failed.
-    """
-    try:
-        yield
-    except DBAPIError as error:
-        raise SchemaError(f"{what}: {database.server_message(error)}") from error

@@ -86,7 +86,7 @@ def has_table(connection: Connection) -> bool:
     return bool(connection.scalar(select(func.to_regclass("public.schema_migrations").is_not(None))))
 
 
-def recorded_checksums(connection: Connection) -> dict[str, str | None]:
+def recorded_checksums(connection: Connection) -> dict[str, str]:
     """Return the checksum of each version in schema_migrations; nothing where the table is missing.
 
     Args:
@@ -98,11 +98,11 @@ def recorded_checksums(connection: Connection) -> dict[str, str | None]:
     return dict(connection.execute(select(columns.version, columns.checksum)).tuples().all())
 
 
-def edited_revisions(recorded: Mapping[str, str | None], scripts: ScriptDirectory) -> list[Script]:
+def edited_revisions(recorded: Mapping[str, str], scripts: ScriptDirectory) -> list[Script]:
     """Return the applied revisions whose files are no longer those that were applied, in order.
 
     Args:
-        recorded: Checksum of each applied version; None where none is known, as with some stamped revisions.
+        recorded: Checksum of each applied version, as `recorded_checksums` returns them.
         scripts: The revisions of this package.
     """
     return [
@@ -112,13 +112,13 @@ def edited_revisions(recorded: Mapping[str, str | None], scripts: ScriptDirector
     ]
 
 
-def record(context: MigrationContext, step: MigrationInfo, execution_time_ms: int | None) -> None:
+def record(context: MigrationContext, step: MigrationInfo, execution_time_ms: int = 0) -> None:
     """Bring schema_migrations up to date with a step, in the transaction of that step.
 
     Args:
         context: Where the step was made; offline, the statements are written to the script.
         step: What was applied, taken back or stamped.
-        execution_time_ms: How long the step took, in milliseconds; None offline.
+        execution_time_ms: How long the step took, in milliseconds. Offline the server measures.
 
     Raises:
         SchemaError: A revision is stamped where schema_migrations does not exist.
@@ -153,11 +153,15 @@ def _record_stamp(context: MigrationContext, scripts: ScriptDirectory, stamped: 
         )
     )
     for revision in reversed(revisions):
-        _insert(context, revision, None)
+        _insert(context, revision, 0, keep_existing=True)
 
 
 def _insert(
-    context: MigrationContext, revision: Script, execution_time_ms: ColumnElement[int] | int | None
+    context: MigrationContext,
+    revision: Script,
+    execution_time_ms: ColumnElement[int] | int,
+    *,
+    keep_existing: bool = False,
 ) -> None:
     values = {
         "name": revision_name(revision),
@@ -165,6 +169,8 @@ def _insert(
         "execution_time_ms": execution_time_ms,
     }
     statement = insert(schema_migrations).values(version=revision.revision, **values)
-    context.execute(
-        statement.on_conflict_do_update(index_elements=["version"], set_={**values, "applied_at": func.now()})
-    )
+    if keep_existing:
+        context.execute(statement.on_conflict_do_nothing())
+    else:
+        updated = {**values, "applied_at": func.now()}
+        context.execute(statement.on_conflict_do_update(index_elements=["version"], set_=updated))
