@@ -1,0 +1,256 @@
+"""Databases for the tests, on a PostgreSQL server of their own.
+
+Each pytest process starts one server and upgrades one database to head, the template; a test that asks for a
+database gets a copy of the template, dropped when the test ends. The programs are the embedded ones, or those
+of ``--pg-bin``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import psycopg
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from psycopg.rows import namedtuple_row
+from pytest_postgresql import factories
+from sqlalchemy import URL, Engine
+
+from honua_schema.embedded import EmbeddedServer, embedded_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Row = NamedTuple
+    Connection = psycopg.Connection[Any]
+
+SHARED_SERVER_SETTINGS = {
+    "autovacuum": "off",  # it would keep the template from being copied at times
+    "fsync": "off",
+    "full_page_writes": "off",
+    "jit": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "synchronous_commit": "off",
+    # So far from UTC that a day or month taken from the session's time zone is a wrong one most of the time.
+    "timezone": "Pacific/Kiritimati",
+}
+SPACE_FOR_A_SERVER = 2 * 1024**3  # bytes
+
+
+class NewDatabase(Protocol):
+    """Makes databases that are dropped when the test ends."""
+
+    def __call__(self, *, empty: bool = False) -> URL:
+        """Return the URL of a new database: at head, or with nothing in it."""
+
+
+class Connect(Protocol):
+    """Opens connections that are closed when the test ends."""
+
+    def __call__(self, database: URL | None = None, *, autocommit: bool = True) -> Connection:
+        """Return a connection to a database, by default to the test's ``database``."""
+
+
+class PrivateServer(Protocol):
+    """Makes servers that are removed when the test ends."""
+
+    def __call__(self, settings: Mapping[str, str] = ...) -> EmbeddedServer:
+        """Return a running server with the default settings, except those given."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--pg-bin``."""
+    parser.addoption(
+        "--pg-bin",
+        metavar="DIR",
+        type=Path,
+        help="test on the PostgreSQL programs in DIR, for example /usr/lib/postgresql/15/bin",
+    )
+
+
+def pytest_configure() -> None:
+    """Forget the databases that the environment names, and clean up even when the tests are ended."""
+    for name in list(os.environ):
+        if name.startswith("PG") or name == "DATABASE_URL":
+            del os.environ[name]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Name the server under test."""
+    programs = config.getoption("pg_bin") or embedded_programs()
+    version = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True)
+    return f"server: {version.stdout.strip()}, {programs}"
+
+
+@pytest.fixture(scope="session")
+def bin_folder(pytestconfig: pytest.Config) -> Path | None:
+    """The folder of ``--pg-bin``, None for the embedded programs."""
+    folder: Path | None = pytestconfig.getoption("pg_bin")
+    return folder
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder for servers, which the system user who runs them for root can enter."""
+    folder = _new_folder()
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def private_server(bin_folder: Path | None) -> Iterator[PrivateServer]:
+    """Make servers for one test to stop, kill and start again: what they commit survives (fsync is on)."""
+    with ExitStack() as cleanup:
+
+        def start(settings: Mapping[str, str] = {}) -> EmbeddedServer:
+            server = EmbeddedServer(_new_folder(), bin_folder=bin_folder, settings=settings)
+            cleanup.callback(server.remove)
+            server.start()
+            return server
+
+        yield start
+
+
+class SharedServer(EmbeddedServer):
+    """A server with the attributes that pytest-postgresql asks for."""
+
+    password = None
+    options = ""
+    maintenance_dbname = "postgres"
+    template_dbname = "template1"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(bin_folder: Path | None) -> Iterator[SharedServer]:
+    """The server that all tests of this process share."""
+    server = SharedServer(_new_folder(), bin_folder=bin_folder, settings=SHARED_SERVER_SETTINGS)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def upgrade_to_head(*, host: str, port: int, user: str, dbname: str, **_: object) -> None:
+    """Bring the template database to head."""
+    query = {"host": host, "port": str(port)}
+    url = URL.create("postgresql+psycopg", username=user, database=dbname, query=query)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    config = Config()
+    config.set_main_option("script_location", "honua_schema:")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+postgresql_noproc = factories.postgresql_noproc(depends_on="postgresql_server", load=[upgrade_to_head])
+postgresql = factories.postgresql("postgresql_noproc")
+
+
+@pytest.fixture(scope="session")
+def server_version(postgresql_server: SharedServer) -> int:
+    """The server's version as a number, such as 180006."""
+    with _connect(postgresql_server.url("postgres")) as connection:
+        return connection.info.server_version
+
+
+@pytest.fixture(scope="session")
+def _administration(postgresql_server: SharedServer) -> Iterator[Connection]:
+    """A connection that creates and drops databases."""
+    with _connect(postgresql_server.url("postgres")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def new_database(
+    request: pytest.FixtureRequest, postgresql_server: SharedServer, _administration: Connection
+) -> Iterator[NewDatabase]:
+    """Make databases, as many as the test needs."""
+    made: list[sql.Identifier] = []
+
+    def create(*, empty: bool = False) -> URL:
+        template = "template1" if empty else request.getfixturevalue("postgresql_noproc").template_dbname
+        name = f"test_{len(made) + 1}"
+        # Copying files takes half the time of the default strategy for a database as small as this.
+        statement = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"
+        made.append(sql.Identifier(name))
+        _administration.execute(sql.SQL(statement).format(made[-1], sql.Identifier(template)))
+        return postgresql_server.url(name)
+
+    yield create
+    for name in made:
+        _administration.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def empty_database(new_database: NewDatabase) -> URL:
+    """The URL of a new database with nothing in it."""
+    return new_database(empty=True)
+
+
+@pytest.fixture
+def database(new_database: NewDatabase) -> URL:
+    """The URL of a new database at head."""
+    return new_database()
+
+
+@pytest.fixture
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Open connections, as many as the test needs."""
+    with ExitStack() as cleanup:
+
+        def open_connection(database: URL | None = None, *, autocommit: bool = True) -> Connection:
+            connection = _connect(database or request.getfixturevalue("database"), autocommit=autocommit)
+            cleanup.callback(connection.close)
+            return connection
+
+        yield open_connection
+
+
+@pytest.fixture
+def connection(connect: Connect) -> Connection:
+    """A connection to ``database``: each statement commits, and a row's columns are its attributes."""
+    return connect()
+
+
+@pytest.fixture
+def engine(database: URL) -> Iterator[Engine]:
+    """An SQLAlchemy engine for ``database``."""
+    engine = sqlalchemy.create_engine(database)
+    yield engine
+    engine.dispose()
+
+
+def _connect(database: URL, *, autocommit: bool = True) -> Connection:
+    return psycopg.connect(
+        dbname=database.database,
+        user=database.username,
+        autocommit=autocommit,
+        row_factory=namedtuple_row,
+        **database.query,
+    )
+
+
+def _new_folder() -> Path:
+    """Make a folder, in memory if it has room: databases are created ten times faster there."""
+    memory = Path("/dev/shm")
+    if memory.is_dir():
+        status = os.statvfs(memory)
+        if status.f_bavail * status.f_frsize >= SPACE_FOR_A_SERVER and not status.f_flag & os.ST_NOEXEC:
+            return Path(tempfile.mkdtemp(prefix="honua-", dir=memory))
+    return Path(tempfile.mkdtemp(prefix="honua-"))
