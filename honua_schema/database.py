@@ -165,7 +165,7 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
     reason = server_message(error)
     if url.password:
         reason = reason.replace(str(url.password), "***")
-    server = f"{url.host or 'the default host'}:{url.port or 5432}"
+    server = describe_server(url)
     options = " ".join(
         f"-{option} {value}"
         for option, value in (("h", url.host), ("p", url.port), ("U", url.username))
@@ -213,6 +213,16 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
         "Start the server, or say where it is with DATABASE_URL, or PG_HOST and PG_PORT. "
         "To try the schema without a server: honua-schema demo",
     )
+
+
+def describe_server(url: URL) -> str:
+    """Return where a server is, as host and port or as the folder of its socket.
+
+    Args:
+        url: A database on the server.
+    """
+    host, port = url.host or url.query.get("host"), url.port or url.query.get("port") or 5432
+    return f"{host}:{port}" if host else f"the default host of libpq, port {port}"
 
 
 def server_message(error: BaseException) -> str:

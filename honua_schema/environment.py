@@ -14,6 +14,7 @@ from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
+from alembic.runtime.migration import RevisionStep, StampStep
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from alembic.operations import MigrationScript
-    from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep, StampStep
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
 
     Step = RevisionStep | StampStep
 
@@ -294,7 +295,9 @@ class SchemaChange:
         heads = () if migration_context.purge else migration_context.get_current_heads()
         preflight.refuse_unknown_revision(heads, context.script)
         self._steps = self._plan(heads, migration_context)
-        if all(step.is_upgrade and not step.info.is_stamp for step in self._steps):
+        if any(isinstance(step, StampStep) and step.to_revisions for step in self._steps):
+            preflight.refuse_unrecorded_stamp(self._connection)
+        if all(isinstance(step, RevisionStep) and step.is_upgrade for step in self._steps):
             preflight.refuse_edited_revisions(self._connection, context.script)
             if not heads:
                 preflight.refuse_foreign_tables(self._connection, context.script)

@@ -22,8 +22,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from honua_schema.errors import SchemaError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -119,9 +117,6 @@ def record(context: MigrationContext, step: MigrationInfo, execution_time_ms: in
         context: Where the step was made; offline, the statements are written to the script.
         step: What was applied, taken back or stamped.
         execution_time_ms: How long the step took, in milliseconds. Offline the server measures.
-
-    Raises:
-        SchemaError: A revision is stamped where schema_migrations does not exist.
     """
     scripts = cast("ScriptDirectory", context.script)
     if step.is_stamp:
@@ -138,14 +133,8 @@ def record(context: MigrationContext, step: MigrationInfo, execution_time_ms: in
 
 def _record_stamp(context: MigrationContext, scripts: ScriptDirectory, stamped: tuple[str, ...]) -> None:
     """Record every revision up to the stamped one, which may be many, and no other."""
-    if context.connection is not None and not context.as_sql and not has_table(context.connection):
-        if not stamped:
-            return
-        raise SchemaError(
-            f"Revision {stamped[0]} cannot be stamped: the table schema_migrations, which would record it, "
-            "does not exist.",
-            "Stamp only a database that has the tables of that revision. On an empty one, use upgrade.",
-        )
+    if not stamped and not context.as_sql and not has_table(cast("Connection", context.connection)):
+        return
     revisions = [revision for version in stamped for revision in scripts.walk_revisions("base", version)]
     context.execute(
         delete(schema_migrations).where(

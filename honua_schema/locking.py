@@ -66,7 +66,7 @@ def migration_lock(
     deadline = time.monotonic() + wait.total_seconds()
     pause = SHORTEST_PAUSE
     while not connection.scalar(TRY_LOCK):
-        holder = _holder(connection)
+        holder = lock_holder(connection) or "which ends just now"
         if not of_caller:
             connection.rollback()
         if time.monotonic() >= deadline:
@@ -89,10 +89,15 @@ def migration_lock(
             connection.rollback()
 
 
-def _holder(connection: Connection) -> str:
+def lock_holder(connection: Connection) -> str | None:
+    """Return which session holds the lock, in words; None if none does.
+
+    Args:
+        connection: The database to look at.
+    """
     holder = connection.execute(LOCK_HOLDER).first()
     if holder is None:
-        return "which ends just now"
+        return None
     return f"pid {holder.pid}, role {holder.usename}, application {holder.application_name}"
 
 

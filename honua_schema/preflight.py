@@ -142,6 +142,12 @@ def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) ->
     """
     known = {script.revision for script in scripts.walk_revisions()}
     for head in heads:
+        if head not in known and not head.isdigit():
+            raise SchemaError(
+                f"The table alembic_version holds {head}, which is no revision of honua-schema: "
+                "another project that uses Alembic has this database.",
+                "Use another database.",
+            )
         if head not in known:
             raise SchemaError(
                 f"The database is at revision {head}, which this version of honua-schema does not know "
@@ -166,6 +172,22 @@ def refuse_edited_revisions(connection: Connection, scripts: ScriptDirectory) ->
         raise SchemaError(
             f"The files of applied revisions were edited: {names}.",
             "Restore them as they were when they were applied, and put the change into a new revision.",
+        )
+
+
+def refuse_unrecorded_stamp(connection: Connection) -> None:
+    """Refuse to stamp a revision where nothing could be recorded about it.
+
+    Args:
+        connection: The database to look at.
+
+    Raises:
+        SchemaError: schema_migrations does not exist.
+    """
+    if not history.has_table(connection):
+        raise SchemaError(
+            "No revision can be stamped: the table schema_migrations, which would record it, does not exist.",
+            "Stamp only a database that has the tables of the revision. On an empty one, use upgrade.",
         )
 
 

@@ -276,7 +276,8 @@ class MigrationRunner:
         Args:
             target: The revision, such as 003, head or base.
         """
-        return self._change(lambda config: command.stamp(config, target))
+        # Purged first, so that a stamp of the current revision also records what is missing.
+        return self._change(lambda config: command.stamp(config, target, purge=target != "base"))
 
     def _change(self, run: Callable[[Config], None]) -> MigrationResult:
         outcomes: list[AppliedMigration] = []

@@ -1,0 +1,519 @@
+"""The command line ``honua-schema``: each command is a few lines over the runner.
+
+Start-up stays quick: what is heavy is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from honua_schema import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import URL
+
+    from honua_schema.environment import Progress
+    from honua_schema.runner import MigrationResult, MigrationRunner, Verification
+
+FAILED, USAGE, PENDING_OR_DRIFTED = 1, 2, 3
+
+app = typer.Typer(
+    help="The PostgreSQL schema of the Honua Build Orchestrator.",
+    epilog="The database is --url, else DATABASE_URL, else PG_HOST, PG_PORT, PG_DATABASE, PG_USER, PG_PASSWORD.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an error that a person can put right is one message, without a traceback."""
+    try:
+        app(prog_name="honua-schema")
+    except Exception as error:
+        message = expected_message(error)
+        if message is None:
+            raise
+        complain(message)
+        sys.exit(FAILED)
+
+
+def expected_message(error: Exception) -> str | None:
+    """Return what to tell about an error, or None if it is a defect of this program.
+
+    Args:
+        error: What a command raised.
+    """
+    from alembic.util import CommandError
+    from psycopg import Error
+    from sqlalchemy.exc import DBAPIError
+
+    from honua_schema.database import server_message
+
+    if isinstance(error, CommandError):
+        return str(error)
+    if isinstance(error, DBAPIError | Error):
+        return f"PostgreSQL refused: {server_message(error)}"
+    return None
+
+
+def complain(message: str) -> None:
+    """Print an error.
+
+    Args:
+        message: What is wrong, and what to do.
+    """
+    typer.secho("Error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+    typer.echo(message, err=True)
+
+
+def refuse_usage(message: str) -> NoReturn:
+    """End the program because it was called wrongly.
+
+    Args:
+        message: What is wrong, and what to do.
+    """
+    complain(message)
+    raise typer.Exit(USAGE)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is changed; a program that calls this one has to say --yes.
+
+    Args:
+        question: What to ask.
+        yes: Whether the answer was given on the command line.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        refuse_usage(f"{question}\nNobody is here to answer: add --yes.")
+    if not typer.confirm(question):
+        typer.echo("Nothing was changed.")
+        raise typer.Exit(FAILED)
+
+
+def print_json(value: Any) -> None:
+    """Print dataclasses, and lists and dictionaries of them, as JSON.
+
+    Args:
+        value: What to print.
+    """
+
+    def plain(each: Any) -> Any:
+        return asdict(each) if is_dataclass(each) and not isinstance(each, type) else str(each)
+
+    typer.echo(json.dumps(value, default=plain, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on a terminal; elsewhere one line for each row, with tabs between the columns.
+
+    Args:
+        columns: Titles of the columns.
+        rows: Their values; None is left empty.
+    """
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            typer.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def print_progress(progress: Progress) -> None:
+    """Print how an upgrade goes on: what is done, and why it waits.
+
+    Args:
+        progress: What the runner reports.
+    """
+    if progress.phase == "finished":
+        typer.echo(f"{progress.version} {progress.name}".ljust(40) + f"{progress.execution_time_ms:>8} ms")
+    elif progress.phase != "started":
+        typer.echo(progress.message, err=True)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database that the options of a command name."""
+
+    host: str | None = None
+    port: int | None = None
+    database: str | None = None
+    user: str | None = None
+    url: str | None = None
+    embedded: bool = False
+    folder: Path | None = None
+
+    def runner(self, **options: Any) -> MigrationRunner:
+        """Return a runner for this database.
+
+        Args:
+            options: Further arguments of `MigrationRunner`.
+        """
+        from honua_schema.runner import MigrationRunner
+
+        return MigrationRunner(self._url(), **options)
+
+    def _url(self) -> URL:
+        if not self.embedded:
+            if self.folder:
+                refuse_usage("--folder is the folder of an embedded server: add --embedded")
+            if self.url and (self.host or self.port or self.database or self.user):
+                refuse_usage(
+                    "--url says where the database is: leave out --host, --port, --database and --user"
+                )
+            from honua_schema.database import resolve_url
+
+            return resolve_url(
+                self.url, host=self.host, port=self.port, database=self.database, user=self.user
+            )
+        if self.url or self.host or self.port or self.user:
+            refuse_usage("--embedded is a server of its own: leave out --url, --host, --port and --user")
+        from honua_schema.embedded import open_server
+
+        server = open_server(self.folder)
+        database = self.database or "honua"
+        server.create_database(database)
+        return server.url(database)
+
+
+DATABASE_OPTIONS: dict[str, Any] = {
+    "host": Annotated[str | None, typer.Option("--host", "-h", help="Server, or the folder of its socket.")],
+    "port": Annotated[int | None, typer.Option("--port", "-p", min=1, max=65535, help="Port of the server.")],
+    "database": Annotated[str | None, typer.Option("--database", "-d", help="Name of the database.")],
+    "user": Annotated[str | None, typer.Option("--user", "-u", help="Role to connect as.")],
+    "url": Annotated[str | None, typer.Option("--url", help="Database URL, instead of the above.")],
+    "embedded": Annotated[
+        bool, typer.Option("--embedded", help="Use an embedded PostgreSQL; start it if need be.")
+    ],
+    "folder": Annotated[Path | None, typer.Option("--folder", help="Folder of the embedded PostgreSQL.")],
+}
+
+
+def on_database(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name a database; it receives them as its first argument, a `Target`.
+
+    Args:
+        command: The command.
+    """
+    signature = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def with_target(**arguments: Any) -> None:
+        target = Target(**{name: arguments.pop(name) for name in DATABASE_OPTIONS})
+        command(target, **arguments)
+
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(Target, name),
+            annotation=annotation,
+        )
+        for name, annotation in DATABASE_OPTIONS.items()
+    ]
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()
+    ]
+    with_target.__signature__ = signature.replace(parameters=[*own[1:], *options])  # type: ignore[attr-defined]
+    return with_target
+
+
+def duration(value: str) -> timedelta:
+    """Read the value of an option that is a duration.
+
+    Args:
+        value: Such as 5s or 10min.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    from honua_schema.errors import SchemaError
+    from honua_schema.locking import parse_duration
+
+    try:
+        return parse_duration(value, "The duration")
+    except SchemaError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LockTimeout = Annotated[
+    timedelta,
+    typer.Option(
+        parser=duration,
+        envvar="HONUA_LOCK_TIMEOUT",
+        metavar="DURATION",
+        help="How long a statement waits for a table that is in use; then it is tried again.",
+    ),
+]
+LockWait = Annotated[
+    timedelta,
+    typer.Option(
+        parser=duration,
+        envvar="HONUA_LOCK_WAIT",
+        metavar="DURATION",
+        help="How long to wait for another upgrade of the same database.",
+    ),
+]
+FIVE_SECONDS, TEN_MINUTES = timedelta(seconds=5), timedelta(minutes=10)
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Keep the database of the Honua Build Orchestrator at the schema that its programs expect."""
+    if version:
+        typer.echo(f"honua-schema {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: honua-schema upgrade --host db.example.com --database honua --yes")
+@on_database
+def upgrade(
+    target: Target,
+    revision: Annotated[str, typer.Argument(help="Where to go: a number, +1 or head.")] = "head",
+    *,
+    verify_only: Annotated[
+        bool, typer.Option("--verify-only", "-v", help="Show what would be done, and do nothing.")
+    ] = False,
+    yes: Yes = False,
+    lock_timeout: LockTimeout = FIVE_SECONDS,
+    lock_wait: LockWait = TEN_MINUTES,
+) -> None:
+    """Apply the revisions that the database does not have yet."""
+    runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
+    status = runner.get_status()
+    if verify_only:
+        print_status(runner, status)
+        return
+    if status.pending:
+        print_table(("Revision", "Name"), [(each.version, each.name) for each in status.pending])
+        current = status.current_version or "base"
+        confirm(f"Upgrade {describe(runner.url)} from {current} to {revision}?", yes=yes)
+    finish(runner, runner.apply_migrations(revision))
+
+
+@app.command(epilog="Example: honua-schema downgrade 003 --yes")
+@on_database
+def downgrade(
+    target: Target,
+    revision: Annotated[str, typer.Argument(help="Where to go back to: a number, -1 or base.")],
+    *,
+    yes: Yes = False,
+    lock_timeout: LockTimeout = FIVE_SECONDS,
+    lock_wait: LockWait = TEN_MINUTES,
+) -> None:
+    """Take revisions back. What they created is lost, with all data in it."""
+    runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
+    current = runner.get_current_version() or "base"
+    question = f"Downgrade {describe(runner.url)} from {current} to {revision}?"
+    confirm(f"What the revisions above {revision} created is lost, with all data in it.\n{question}", yes=yes)
+    finish(runner, runner.rollback(revision))
+
+
+@app.command(epilog="Example: honua-schema stamp 005 --yes")
+@on_database
+def stamp(
+    target: Target,
+    revision: Annotated[str, typer.Argument(help="Where the database is: a number, head or base.")],
+    *,
+    yes: Yes = False,
+) -> None:
+    """Record that the database is at a revision, without running any."""
+    runner = target.runner(progress=print_progress)
+    confirm(f"Record that {describe(runner.url)} is at {revision}, without running any revision?", yes=yes)
+    finish(runner, runner.stamp(revision))
+
+
+def finish(runner: MigrationRunner, result: MigrationResult) -> None:
+    """Print what became of a change, and end with the right exit code.
+
+    Args:
+        runner: The database.
+        result: What the runner returned.
+    """
+    if not result.success:
+        complain("\n".join(result.errors))
+        raise typer.Exit(FAILED)
+    typer.echo(f"{describe(runner.url)} is at {runner.get_current_version() or 'base'}.")
+
+
+def describe(url: URL) -> str:
+    """Return a database in words, without its password.
+
+    Args:
+        url: The database.
+    """
+    from honua_schema.database import describe_server
+
+    return f"Database {url.database} on {describe_server(url)}"
+
+
+@app.command(epilog="Example: honua-schema current --json")
+@on_database
+def current(target: Target, *, as_json: AsJson = False) -> None:
+    """Print the revision of the database."""
+    runner = target.runner()
+    version, head = runner.get_current_version(), runner.get_available_migrations()[-1].version
+    if as_json:
+        print_json({"current": version, "head": head})
+    else:
+        typer.echo(f"{version or 'base'}{' (head)' if version == head else ''}")
+
+
+@app.command(epilog="Example: honua-schema history --json")
+@on_database
+def history(target: Target, *, as_json: AsJson = False) -> None:
+    """Print which revision was applied, when, by whom and how long it took."""
+    applied = target.runner().get_applied_migrations()
+    if as_json:
+        print_json(applied)
+        return
+    print_table(
+        ("Revision", "Name", "Applied at", "Applied by", "Took ms", "Checksum"),
+        [
+            (
+                each.version,
+                each.name,
+                each.applied_at.isoformat(timespec="seconds"),
+                each.applied_by,
+                each.execution_time_ms,
+                each.checksum,
+            )
+            for each in applied
+        ],
+    )
+
+
+@app.command(epilog="Example: honua-schema status --url postgresql://postgres@localhost/honua")
+@on_database
+def status(target: Target, *, as_json: AsJson = False) -> None:
+    """Print which revisions are applied, and which are not."""
+    runner = target.runner()
+    if as_json:
+        print_json(runner.get_status())
+    else:
+        print_status(runner, runner.get_status())
+
+
+def print_status(runner: MigrationRunner, status: Verification) -> None:
+    """Print each revision with its state, and where the database is.
+
+    Args:
+        runner: The database.
+        status: What the runner found.
+    """
+    states: dict[str, tuple[str, str]] = {each.version: (each.name, "applied") for each in status.applied}
+    for state, revisions in (
+        ("pending", status.pending),
+        ("edited", status.edited),
+        ("not recorded", status.unrecorded),
+    ):
+        states |= {each.version: (each.name, state) for each in revisions}
+    states |= {version: (states.get(version, ("", ""))[0], "unknown") for version in status.unknown}
+    rows = [(version, name, state) for version, (name, state) in sorted(states.items())]
+    print_table(("Revision", "Name", "State"), rows)
+    typer.echo(f"{describe(runner.url)} is at {status.current_version or 'base'}.")
+
+
+@app.command(epilog="Example: honua-schema verify && echo good")
+@on_database
+def verify(target: Target, *, as_json: AsJson = False) -> None:
+    """Compare the database with this package; exit with 3 if anything is pending, edited or different."""
+    runner = target.runner()
+    found = runner.verify()
+    if as_json:
+        print_json({**asdict(found), "is_good": found.is_good})
+    else:
+        print_status(runner, found)
+        for difference in found.differences:
+            typer.echo(f"different: {difference}")
+        typer.echo(
+            "All is as it should be." if found.is_good else "The database is not as this package wants it."
+        )
+    raise typer.Exit(0 if found.is_good else PENDING_OR_DRIFTED)
+
+
+@app.command(epilog="Example: honua-schema check")
+@on_database
+def check(target: Target, *, as_json: AsJson = False) -> None:
+    """Compare the tables with the models; exit with 3 if they differ."""
+    runner = target.runner()
+    if pending := runner.get_status().pending:
+        complain(
+            f"Revisions are pending: {', '.join(each.version for each in pending)}. First: honua-schema upgrade"
+        )
+        raise typer.Exit(PENDING_OR_DRIFTED)
+    differences = runner.get_differences()
+    if as_json:
+        print_json(differences)
+    else:
+        typer.echo("\n".join(differences) or "The tables are as the models say.")
+    raise typer.Exit(PENDING_OR_DRIFTED if differences else 0)
+
+
+@app.command(
+    epilog="Example: honua-schema sql > honua.sql && psql --set ON_ERROR_STOP=1 --file honua.sql honua"
+)
+def sql(
+    revision: Annotated[str, typer.Argument(help="Where to go: a number, head or base.")] = "head",
+    start: Annotated[str, typer.Option("--from", help="Where the database is: a number or base.")] = "base",
+) -> None:
+    """Print the SQL of an upgrade or a downgrade, for a database that only psql may touch."""
+    from honua_schema.runner import MigrationRunner
+
+    typer.echo(MigrationRunner("postgresql://").sql(revision, start=start))
+
+
+@app.command(epilog="Example: honua-schema demo --folder ~/honua-demo")
+def demo(
+    *,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the embedded PostgreSQL.")] = None,
+    scale: Annotated[float, typer.Option(min=0, help="How much data; 1 is a hundred builds.")] = 1.0,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the server; the data stays.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Stop the server and delete its data.")] = False,
+) -> None:
+    """Start an embedded PostgreSQL with realistic data, and show what the schema answers."""
+    from rich.console import Console
+
+    from honua_schema.demo.command import run_demo
+
+    run_demo(folder, scale=scale, stop=stop, remove=remove, console=Console())
+
+
+@app.command(epilog="Example: honua-schema doctor --json")
+@on_database
+def doctor(target: Target, *, as_json: AsJson = False) -> None:
+    """Look for what would stop an upgrade or hurt later; exit with 1 if there is a problem."""
+    from honua_schema.doctor import Level, examine
+
+    findings = examine(target.runner())
+    if as_json:
+        print_json(findings)
+    else:
+        rows = [(each.level, each.subject, each.message, each.remedy) for each in findings]
+        print_table(("State", "About", "Found", "Remedy"), rows)
+    raise typer.Exit(FAILED if any(each.level is Level.PROBLEM for each in findings) else 0)
