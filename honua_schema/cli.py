@@ -30,7 +30,7 @@ FAILED, USAGE, PENDING_OR_DRIFTED = 1, 2, 3
 
 app = typer.Typer(
     help="The PostgreSQL schema of the Honua Build Orchestrator.",
-    epilog="The database is --url, else DATABASE_URL, else PG_HOST, PG_PORT, PG_DATABASE, PG_USER, PG_PASSWORD.",
+    epilog="Without options, the database is DATABASE_URL, else PG_HOST, PG_PORT, PG_DATABASE and PG_USER.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -263,6 +263,7 @@ LockTimeout = Annotated[
     typer.Option(
         parser=duration,
         envvar="HONUA_LOCK_TIMEOUT",
+        show_default="5s",
         metavar="DURATION",
         help="How long a statement waits for a table that is in use; then it is tried again.",
     ),
@@ -272,6 +273,7 @@ LockWait = Annotated[
     typer.Option(
         parser=duration,
         envvar="HONUA_LOCK_WAIT",
+        show_default="10min",
         metavar="DURATION",
         help="How long to wait for another upgrade of the same database.",
     ),
@@ -369,7 +371,7 @@ def describe(url: URL) -> str:
     """
     from honua_schema.database import describe_server
 
-    return f"Database {url.database} on {describe_server(url)}"
+    return f"{url.database} on {describe_server(url)}"
 
 
 @app.command(epilog="Example: honua-schema current --json")
@@ -451,9 +453,7 @@ def verify(target: Target, *, as_json: AsJson = False) -> None:
         print_status(runner, found)
         for difference in found.differences:
             typer.echo(f"different: {difference}")
-        typer.echo(
-            "All is as it should be." if found.is_good else "The database is not as this package wants it."
-        )
+        typer.echo("All is as it should be." if found.is_good else "Not all is as it should be.")
     raise typer.Exit(0 if found.is_good else PENDING_OR_DRIFTED)
 
 
@@ -463,9 +463,7 @@ def check(target: Target, *, as_json: AsJson = False) -> None:
     """Compare the tables with the models; exit with 3 if they differ."""
     runner = target.runner()
     if pending := runner.get_status().pending:
-        complain(
-            f"Revisions are pending: {', '.join(each.version for each in pending)}. First: honua-schema upgrade"
-        )
+        complain(f"Pending: {', '.join(each.version for each in pending)}. First run: honua-schema upgrade")
         raise typer.Exit(PENDING_OR_DRIFTED)
     differences = runner.get_differences()
     if as_json:
@@ -475,9 +473,7 @@ def check(target: Target, *, as_json: AsJson = False) -> None:
     raise typer.Exit(PENDING_OR_DRIFTED if differences else 0)
 
 
-@app.command(
-    epilog="Example: honua-schema sql > honua.sql && psql --set ON_ERROR_STOP=1 --file honua.sql honua"
-)
+@app.command(epilog="Example: honua-schema sql | psql --set ON_ERROR_STOP=1 honua")
 def sql(
     revision: Annotated[str, typer.Argument(help="Where to go: a number, head or base.")] = "head",
     start: Annotated[str, typer.Option("--from", help="Where the database is: a number or base.")] = "base",
