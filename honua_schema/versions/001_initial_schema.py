@@ -1,0 +1,666 @@
+"""Customers, licences, registry credentials and the shared build cache.
+
+- Locks: none that matters, for the tables are new.
+- Online: yes; nothing uses the tables yet.
+- Data: downgrade() drops the tables with all that is in them.
+
+Revision: 001
+Revises: none: this is the first
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from honua_schema import sqlfile
+
+revision = "001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+DROP_OUR_EXTENSIONS = """
+DO $$
+DECLARE
+    v_name name;
+BEGIN
+    FOR v_name IN
+        SELECT e.extname
+        FROM pg_extension AS e
+        WHERE obj_description(e.oid, 'pg_extension') LIKE 'honua-schema: %'
+    LOOP
+        BEGIN
+            EXECUTE format('DROP EXTENSION %I', v_name);
+        EXCEPTION
+            WHEN dependent_objects_still_exist THEN
+                RAISE NOTICE 'extension % was kept: something of yours uses it', v_name;
+        END;
+    END LOOP;
+END;
+$$;
+"""
+
+
+def upgrade() -> None:
+    """Create the core tables, the partitions' schema and the view on the cache."""
+    sqlfile.create("001/system/extensions.sql")
+    sqlfile.execute("CREATE SCHEMA honua_partitions;")
+    op.create_table(
+        "schema_migrations",
+        sa.Column(
+            "version", sa.String(length=50), nullable=False, comment="Number of the revision: 001, 002, ..."
+        ),
+        sa.Column(
+            "name", sa.String(length=255), nullable=False, comment="Name of the revision, as in its file name"
+        ),
+        sa.Column(
+            "applied_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was applied",
+        ),
+        sa.Column(
+            "applied_by",
+            sa.String(length=100),
+            server_default=sa.text("CURRENT_USER"),
+            nullable=False,
+            comment="Database role that applied it",
+        ),
+        sa.Column(
+            "checksum",
+            sa.String(length=64),
+            nullable=False,
+            comment="SHA-256 of the revision and its SQL files, in hexadecimal: an edited revision shows",
+        ),
+        sa.Column(
+            "execution_time_ms", sa.Integer(), nullable=False, comment="How long it took, in milliseconds"
+        ),
+        sa.CheckConstraint(
+            "execution_time_ms >= 0", name=op.f("ck_schema_migrations_execution_time_ms_range")
+        ),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_schema_migrations")),
+        comment="Revisions applied to this database",
+    )
+    op.create_table(
+        "customers",
+        sa.Column(
+            "id",
+            sa.Uuid(),
+            server_default=sa.text("gen_random_uuid()"),
+            nullable=False,
+            comment="Technical key of the row",
+        ),
+        sa.Column(
+            "customer_id",
+            sa.String(length=100),
+            nullable=False,
+            comment="Business key of the customer; what every other table refers to",
+        ),
+        sa.Column(
+            "organization_name",
+            sa.String(length=255),
+            nullable=False,
+            comment="Name of the organisation, as shown to people",
+        ),
+        sa.Column(
+            "contact_email",
+            sa.String(length=255),
+            nullable=False,
+            comment="Address of the person to write to",
+        ),
+        sa.Column(
+            "contact_name", sa.String(length=255), nullable=True, comment="Name of the person to write to"
+        ),
+        sa.Column(
+            "subscription_status",
+            sa.String(length=20),
+            server_default="trial",
+            nullable=False,
+            comment="How far the subscription has come: trial, active, suspended or cancelled",
+        ),
+        sa.Column(
+            "tier",
+            sa.String(length=20),
+            server_default="core",
+            nullable=False,
+            comment="Product tier; which cached builds the customer may use: core < pro < enterprise < asp",
+        ),
+        sa.Column(
+            "metadata",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=True,
+            comment="Further facts about the customer, as a JSON object",
+        ),
+        sa.Column(
+            "tags",
+            postgresql.ARRAY(sa.String(length=50)),
+            nullable=True,
+            comment="Labels that operators group customers by",
+        ),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the row was made",
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the row last changed; kept by a trigger",
+        ),
+        sa.Column(
+            "deleted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the customer was deleted softly; purge_soft_deleted_records() removes the row later",
+        ),
+        sa.Column(
+            "customer_number",
+            sa.Integer(),
+            sa.Identity(always=True),
+            nullable=False,
+            comment="Small number given once; the customer's place in build_cache_registry.customers_served",
+        ),
+        sa.CheckConstraint("jsonb_typeof(metadata) = 'object'", name=op.f("ck_customers_metadata_object")),
+        sa.CheckConstraint(
+            "subscription_status IN ('trial', 'active', 'suspended', 'cancelled')",
+            name=op.f("ck_customers_subscription_status_allowed"),
+        ),
+        sa.CheckConstraint(
+            "tier IN ('core', 'pro', 'enterprise', 'asp')", name=op.f("ck_customers_tier_allowed")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_customers")),
+        sa.UniqueConstraint("customer_id", name=op.f("uq_customers_customer_id")),
+        sa.UniqueConstraint("customer_number", name=op.f("uq_customers_customer_number")),
+        comment="Organisations that order builds: the tenants of the system",
+    )
+    op.create_table(
+        "licenses",
+        sa.Column(
+            "id",
+            sa.Uuid(),
+            server_default=sa.text("gen_random_uuid()"),
+            nullable=False,
+            comment="Technical key of the row",
+        ),
+        sa.Column(
+            "customer_id", sa.String(length=100), nullable=False, comment="The customer who holds the licence"
+        ),
+        sa.Column(
+            "license_key",
+            sa.Text(),
+            nullable=False,
+            comment="The licence key, encrypted by the application (AES-256-GCM)",
+        ),
+        sa.Column(
+            "license_key_hash",
+            sa.String(length=64),
+            nullable=False,
+            comment="SHA-256 of the licence key in hexadecimal; how a key is looked up",
+        ),
+        sa.Column("tier", sa.String(length=20), nullable=False, comment="Product tier of the licence"),
+        sa.Column(
+            "status",
+            sa.String(length=20),
+            server_default="active",
+            nullable=False,
+            comment="active and trial allow new builds; expire_licenses() sets expired",
+        ),
+        sa.Column(
+            "issued_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the licence begins",
+        ),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False, comment="When the licence ends"),
+        sa.Column(
+            "trial_expires_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When a trial ends; expires_at counts where it is not given",
+        ),
+        sa.Column(
+            "features",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text(
+                '\'{"ai_intake": true, "sla_guarantee": false, "custom_modules": true, "dedicated_cache": false, "priority_builds": false}\'::jsonb'
+            ),
+            nullable=False,
+            comment="Feature flags as a JSON object of booleans",
+        ),
+        sa.Column(
+            "max_builds_per_month",
+            sa.Integer(),
+            server_default="100",
+            nullable=True,
+            comment="Builds that may be queued in a calendar month (UTC); NULL is unlimited",
+        ),
+        sa.Column(
+            "max_registries",
+            sa.Integer(),
+            server_default="3",
+            nullable=True,
+            comment="Active, unrevoked registry credentials allowed; NULL is unlimited",
+        ),
+        sa.Column(
+            "max_concurrent_builds",
+            sa.Integer(),
+            server_default="1",
+            nullable=True,
+            comment="Builds that may be building at the same time; NULL is unlimited",
+        ),
+        sa.Column(
+            "revoked_at", sa.DateTime(timezone=True), nullable=True, comment="When the licence was revoked"
+        ),
+        sa.Column("revoked_by", sa.String(length=100), nullable=True, comment="Who revoked the licence"),
+        sa.Column("revoked_reason", sa.Text(), nullable=True, comment="Why the licence was revoked"),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the row was made",
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the row last changed; kept by a trigger",
+        ),
+        sa.CheckConstraint("jsonb_typeof(features) = 'object'", name=op.f("ck_licenses_features_object")),
+        sa.CheckConstraint(
+            "status IN ('active', 'expired', 'revoked', 'trial')", name=op.f("ck_licenses_status_allowed")
+        ),
+        sa.CheckConstraint(
+            "tier IN ('core', 'pro', 'enterprise', 'asp')", name=op.f("ck_licenses_tier_allowed")
+        ),
+        sa.CheckConstraint("expires_at > issued_at", name=op.f("ck_licenses_expires_after_issue")),
+        sa.CheckConstraint("max_builds_per_month >= 0", name=op.f("ck_licenses_max_builds_per_month_range")),
+        sa.CheckConstraint(
+            "max_concurrent_builds >= 0", name=op.f("ck_licenses_max_concurrent_builds_range")
+        ),
+        sa.CheckConstraint("max_registries >= 0", name=op.f("ck_licenses_max_registries_range")),
+        sa.CheckConstraint(
+            "trial_expires_at > issued_at", name=op.f("ck_licenses_trial_expires_after_issue")
+        ),
+        sa.ForeignKeyConstraint(
+            ["customer_id"],
+            ["customers.customer_id"],
+            name=op.f("fk_licenses_customer_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_licenses")),
+        sa.UniqueConstraint("customer_id", name=op.f("uq_licenses_customer_id")),
+        sa.UniqueConstraint("license_key_hash", name=op.f("uq_licenses_license_key_hash")),
+        comment="What each customer has paid for: tier, features and quotas",
+    )
+    op.create_table(
+        "registry_credentials",
+        sa.Column(
+            "id",
+            sa.Uuid(),
+            server_default=sa.text("gen_random_uuid()"),
+            nullable=False,
+            comment="Technical key of the row",
+        ),
+        sa.Column(
+            "customer_id", sa.String(length=100), nullable=False, comment="The customer whose registry it is"
+        ),
+        sa.Column(
+            "registry_name",
+            sa.String(length=100),
+            nullable=False,
+            comment="The customer's name for the registry",
+        ),
+        sa.Column("registry_url", sa.Text(), nullable=False, comment="Address of the registry"),
+        sa.Column("registry_provider", sa.String(length=50), nullable=False, comment="Kind of registry"),
+        sa.Column(
+            "username_encrypted",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="User name, encrypted by the application (AES-256-GCM)",
+        ),
+        sa.Column(
+            "password_encrypted",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="Password or token, encrypted by the application (AES-256-GCM)",
+        ),
+        sa.Column(
+            "encryption_key_id",
+            sa.String(length=100),
+            nullable=False,
+            comment="Which key encrypts the row; keys never reach the server",
+        ),
+        sa.Column(
+            "is_default",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="Whether builds without a target go here; one live row per customer",
+        ),
+        sa.Column(
+            "is_active",
+            sa.Boolean(),
+            server_default=sa.text("true"),
+            nullable=False,
+            comment="Whether the credential is in use",
+        ),
+        sa.Column(
+            "last_validated_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When a login was last tried",
+        ),
+        sa.Column(
+            "validation_status",
+            sa.String(length=20),
+            nullable=True,
+            comment="Outcome of the last login: valid, invalid or unknown",
+        ),
+        sa.Column(
+            "validation_error",
+            sa.Text(),
+            nullable=True,
+            comment="What the registry answered to a failed login",
+        ),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the row was made",
+        ),
+        sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the row last changed; kept by a trigger",
+        ),
+        sa.Column(
+            "revoked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the credential was revoked, by a person or by revoke_expired_credentials()",
+        ),
+        sa.CheckConstraint(
+            "registry_provider IN ('dockerhub', 'ecr', 'gcr', 'acr', 'ghcr', 'harbor', 'quay', 'custom')",
+            name=op.f("ck_registry_credentials_registry_provider_allowed"),
+        ),
+        sa.CheckConstraint(
+            "validation_status IN ('valid', 'invalid', 'unknown')",
+            name=op.f("ck_registry_credentials_validation_status_allowed"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["customer_id"],
+            ["customers.customer_id"],
+            name=op.f("fk_registry_credentials_customer_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_credentials")),
+        comment="Logins to customers' container registries, encrypted by the application",
+    )
+    op.create_table(
+        "build_cache_registry",
+        sa.Column(
+            "id",
+            sa.Uuid(),
+            server_default=sa.text("gen_random_uuid()"),
+            nullable=False,
+            comment="Technical key of the row",
+        ),
+        sa.Column(
+            "manifest_hash",
+            sa.String(length=64),
+            nullable=False,
+            comment="Hash of the manifest that the image was built from",
+        ),
+        sa.Column("tier", sa.String(length=20), nullable=False, comment="Lowest tier that may use the image"),
+        sa.Column("registry_url", sa.Text(), nullable=False, comment="Registry that holds the image"),
+        sa.Column("image_tag", sa.Text(), nullable=False, comment="Tag of the image"),
+        sa.Column(
+            "full_image_url",
+            sa.Text(),
+            nullable=False,
+            comment="What a customer pulls: registry, name and tag",
+        ),
+        sa.Column(
+            "modules", postgresql.ARRAY(sa.Text()), nullable=False, comment="Product modules inside the image"
+        ),
+        sa.Column(
+            "architecture",
+            sa.String(length=20),
+            nullable=False,
+            comment="Processor architecture of the image",
+        ),
+        sa.Column(
+            "cloud_provider", sa.String(length=20), nullable=False, comment="Cloud that the image is made for"
+        ),
+        sa.Column(
+            "cloud_compute",
+            sa.String(length=50),
+            nullable=False,
+            comment="Compute family that the image is tuned for",
+        ),
+        sa.Column(
+            "deployment_mode", sa.String(length=20), nullable=False, comment="How the image is meant to run"
+        ),
+        sa.Column(
+            "first_built_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When the image was built",
+        ),
+        sa.Column(
+            "first_built_by_customer",
+            sa.String(length=100),
+            nullable=True,
+            comment="Customer whose build made the image",
+        ),
+        sa.Column(
+            "build_duration_seconds",
+            sa.Numeric(precision=10, scale=2),
+            nullable=False,
+            comment="How long the build took: what a hit saves",
+        ),
+        sa.Column("image_size_bytes", sa.BigInteger(), nullable=True, comment="Size of the image"),
+        sa.Column("image_layers", sa.Integer(), nullable=True, comment="Number of layers in the image"),
+        sa.Column(
+            "cache_hit_count",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="Hits so far; kept exact by the access log's trigger",
+        ),
+        sa.Column(
+            "last_accessed_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the entry was last looked up; kept by the access log's trigger",
+        ),
+        sa.Column(
+            "total_customers_served",
+            sa.Integer(),
+            server_default="1",
+            nullable=False,
+            comment="Distinct customers who got the image; kept exact by the access log's trigger",
+        ),
+        sa.Column(
+            "manifest_json",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="The manifest itself, as a JSON object",
+        ),
+        sa.Column(
+            "expires_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the entry stops being offered; NULL is never",
+        ),
+        sa.Column(
+            "deleted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When the entry was deleted softly; a successor may take its place at once",
+        ),
+        sa.Column(
+            "deletion_reason", sa.String(length=255), nullable=True, comment="Why the entry was deleted"
+        ),
+        sa.Column(
+            "customers_served",
+            sa.LargeBinary(),
+            server_default=sa.text("'\\x'::bytea"),
+            nullable=False,
+            comment="One bit per customers.customer_number that got the image: an exact count at a flat cost",
+        ),
+        sa.CheckConstraint(
+            "architecture IN ('amd64', 'arm64')", name=op.f("ck_build_cache_registry_architecture_allowed")
+        ),
+        sa.CheckConstraint(
+            "build_duration_seconds >= 0 AND build_duration_seconds < 'NaN'",
+            name=op.f("ck_build_cache_registry_build_duration_seconds_range"),
+        ),
+        sa.CheckConstraint(
+            "cloud_provider IN ('aws', 'azure', 'gcp', 'kubernetes')",
+            name=op.f("ck_build_cache_registry_cloud_provider_allowed"),
+        ),
+        sa.CheckConstraint(
+            "deployment_mode IN ('standalone', 'distributed', 'serverless')",
+            name=op.f("ck_build_cache_registry_deployment_mode_allowed"),
+        ),
+        sa.CheckConstraint(
+            "jsonb_typeof(manifest_json) = 'object'",
+            name=op.f("ck_build_cache_registry_manifest_json_object"),
+        ),
+        sa.CheckConstraint(
+            "tier IN ('core', 'pro', 'enterprise', 'asp')", name=op.f("ck_build_cache_registry_tier_allowed")
+        ),
+        sa.CheckConstraint(
+            "cache_hit_count >= 0", name=op.f("ck_build_cache_registry_cache_hit_count_range")
+        ),
+        sa.CheckConstraint("image_layers >= 0", name=op.f("ck_build_cache_registry_image_layers_range")),
+        sa.CheckConstraint(
+            "image_size_bytes >= 0", name=op.f("ck_build_cache_registry_image_size_bytes_range")
+        ),
+        sa.CheckConstraint(
+            "total_customers_served >= 0", name=op.f("ck_build_cache_registry_total_customers_served_range")
+        ),
+        sa.ForeignKeyConstraint(
+            ["first_built_by_customer"],
+            ["customers.customer_id"],
+            name=op.f("fk_build_cache_registry_first_built_by_customer"),
+            ondelete="SET NULL",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_build_cache_registry")),
+        comment="Finished builds that all customers share, keyed by manifest hash and gated by tier",
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
+        "build_access_log",
+        sa.Column(
+            "id",
+            sa.BigInteger(),
+            autoincrement=True,
+            nullable=False,
+            comment="Technical key of the row, with accessed_at",
+        ),
+        sa.Column(
+            "build_cache_id",
+            sa.Uuid(),
+            nullable=True,
+            comment="The entry that was looked up; a cache_miss may have none",
+        ),
+        sa.Column("customer_id", sa.String(length=100), nullable=False, comment="The customer who asked"),
+        sa.Column(
+            "accessed_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was looked up; the partition key",
+        ),
+        sa.Column(
+            "access_type",
+            sa.String(length=20),
+            nullable=False,
+            comment="What it came to: cache_hit, cache_miss or build_created",
+        ),
+        sa.Column("deployment_id", sa.String(length=100), nullable=True, comment="Deployment that asked"),
+        sa.Column(
+            "deployment_region",
+            sa.String(length=100),
+            nullable=True,
+            comment="Region of the deployment that asked",
+        ),
+        sa.Column(
+            "pull_duration_seconds",
+            sa.Numeric(precision=10, scale=2),
+            nullable=True,
+            comment="How long the pull took",
+        ),
+        sa.Column("download_size_bytes", sa.BigInteger(), nullable=True, comment="Bytes that were pulled"),
+        sa.Column("user_agent", sa.Text(), nullable=True, comment="Client software that asked"),
+        sa.Column("ip_address", postgresql.INET(), nullable=True, comment="Address that asked"),
+        sa.CheckConstraint(
+            "access_type IN ('cache_hit', 'cache_miss', 'build_created')",
+            name=op.f("ck_build_access_log_access_type_allowed"),
+        ),
+        sa.CheckConstraint(
+            "build_cache_id IS NOT NULL OR access_type = 'cache_miss'",
+            name=op.f("ck_build_access_log_only_a_miss_has_no_entry"),
+        ),
+        sa.CheckConstraint(
+            "pull_duration_seconds >= 0 AND pull_duration_seconds < 'NaN'",
+            name=op.f("ck_build_access_log_pull_duration_seconds_range"),
+        ),
+        sa.CheckConstraint(
+            "download_size_bytes >= 0", name=op.f("ck_build_access_log_download_size_bytes_range")
+        ),
+        sa.ForeignKeyConstraint(
+            ["build_cache_id"],
+            ["build_cache_registry.id"],
+            name=op.f("fk_build_access_log_build_cache_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["customer_id"],
+            ["customers.customer_id"],
+            name=op.f("fk_build_access_log_customer_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", "accessed_at", name=op.f("pk_build_access_log")),
+        comment="Every look-up in the build cache, partitioned by month",
+        postgresql_partition_by="RANGE (accessed_at)",
+    )
+    sqlfile.execute(
+        "CREATE TABLE honua_partitions.build_access_log_default PARTITION OF build_access_log DEFAULT;"
+    )
+    sqlfile.execute(
+        "INSERT INTO customers (customer_id, organization_name, contact_email, subscription_status, tier)"
+        " VALUES ('system', 'Honua System', 'system@honua.invalid', 'active', 'enterprise');"
+    )
+    sqlfile.create("001/core/cache_performance_summary.sql")
+
+
+def downgrade() -> None:
+    """Drop all of it, the partitions of every log table included."""
+    sqlfile.drop("001/core/cache_performance_summary.sql")
+    op.drop_table("build_access_log")
+    op.drop_table("build_cache_registry")
+    op.drop_table("registry_credentials")
+    op.drop_table("licenses")
+    op.drop_table("customers")
+    op.drop_table("schema_migrations")
+    sqlfile.execute("DROP SCHEMA honua_partitions CASCADE;")
+    sqlfile.execute(DROP_OUR_EXTENSIONS)

@@ -1,0 +1,22 @@
+CREATE OR REPLACE VIEW active_builds WITH (security_invoker = true) AS
+SELECT
+    b.id,
+    b.customer_id,
+    c.organization_name,
+    b.status,
+    b.priority,
+    b.progress_percent,
+    b.current_step,
+    b.worker_id,
+    b.queued_at,
+    b.started_at,
+    b.timeout_at,
+    floor(extract(epoch FROM now() - b.started_at))::integer AS elapsed_seconds,
+    greatest(ceil(extract(epoch FROM b.timeout_at - now())), 0)::integer AS remaining_seconds,
+    b.estimated_duration_seconds,
+    b.retry_count
+FROM build_queue AS b
+JOIN customers AS c ON c.customer_id = b.customer_id
+WHERE b.status IN ('queued', 'building');
+
+COMMENT ON VIEW active_builds IS 'Builds that are queued or building, with how long they have run and may still run';

@@ -1,0 +1,88 @@
+CREATE OR REPLACE FUNCTION get_next_build_for_worker(
+    p_worker_id varchar,
+    p_worker_hostname varchar,
+    p_architecture varchar DEFAULT NULL,
+    p_batch_size integer DEFAULT 1
+) RETURNS TABLE (
+    build_id uuid,
+    manifest_json jsonb,
+    customer_id varchar,
+    priority integer,
+    retry_count integer,
+    manifest_hash varchar,
+    build_args jsonb,
+    target_registry_id uuid,
+    timeout_at timestamptz
+)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = public, pg_temp
+-- The claim index holds just what can be claimed, in order. After a burst the statistics say that the queue is
+-- empty, and the planner would rather sort it.
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    IF coalesce(p_worker_id, '') = '' THEN
+        RAISE EXCEPTION 'p_worker_id must not be %', CASE WHEN p_worker_id IS NULL THEN 'NULL' ELSE 'empty' END
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a name that no other worker uses.';
+    END IF;
+    IF p_architecture NOT IN ('amd64', 'arm64') THEN
+        RAISE EXCEPTION 'p_architecture must be amd64, arm64 or NULL, not %', quote_literal(p_architecture)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL claims builds of every architecture.';
+    END IF;
+    IF p_batch_size IS NULL OR p_batch_size NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'p_batch_size must be between 1 and 1000, not %', coalesce(p_batch_size::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the number of builds to claim at most.';
+    END IF;
+
+    IF EXISTS (
+        SELECT
+        FROM build_queue AS b
+        WHERE b.status = 'queued' AND b.admission = 'delayed' AND b.queued_at <= v_now
+    ) THEN
+        PERFORM release_delayed_builds();
+    END IF;
+
+    RETURN QUERY
+    UPDATE build_queue AS b
+    SET status = 'building',
+        started_at = v_now,
+        timeout_at = v_now + make_interval(secs => b.max_duration_seconds),
+        heartbeat_at = v_now,
+        worker_id = p_worker_id,
+        worker_hostname = p_worker_hostname,
+        worker_assigned_at = v_now,
+        progress_percent = 0,
+        current_step = NULL,
+        steps_completed = 0,
+        updated_at = v_now
+    WHERE b.id = ANY (ARRAY(
+        SELECT next.id
+        FROM unnest(CASE
+                WHEN p_architecture IS NULL THEN ARRAY['amd64', 'arm64']::varchar[]
+                ELSE ARRAY[p_architecture]
+            END) AS lane (architecture)
+        CROSS JOIN LATERAL (
+            SELECT q.id, q.priority, q.queued_at
+            FROM build_queue AS q
+            WHERE q.architecture = lane.architecture AND q.status = 'queued' AND q.admission = 'ready'
+            ORDER BY q.priority DESC, q.queued_at
+            LIMIT p_batch_size
+            FOR UPDATE SKIP LOCKED
+        ) AS next
+        ORDER BY next.priority DESC, next.queued_at
+        LIMIT p_batch_size
+    ))
+    RETURNING b.id, b.manifest_json, b.customer_id, b.priority, b.retry_count, b.manifest_hash, b.build_args,
+        b.target_registry_id, b.timeout_at;
+END;
+$$;
+
+COMMENT ON FUNCTION get_next_build_for_worker IS
+    'Claims the next builds for a worker, by priority and then by queued_at, and starts their timeout clock. '
+    'Builds that are not due and builds of customers at max_concurrent_builds are not in its index at all. Returns '
+    'no row when there is nothing to claim. The worker names itself and the retry_count when it reports progress '
+    'or completes. Errors: 22023 for an empty worker, an unknown architecture or a batch size outside 1 to 1000.';
