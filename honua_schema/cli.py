@@ -510,6 +510,10 @@ def doctor(target: Target, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(findings)
     else:
-        rows = [(each.level, each.subject, each.message, each.remedy) for each in findings]
-        print_table(("State", "About", "Found", "Remedy"), rows)
+        separator = "\n" if sys.stdout.isatty() else "\t"
+        rows = [
+            (each.level, each.subject, separator.join(filter(None, (each.message, each.remedy))))
+            for each in findings
+        ]
+        print_table(("State", "About", "Found, and what to do"), rows)
     raise typer.Exit(FAILED if any(each.level is Level.PROBLEM for each in findings) else 0)

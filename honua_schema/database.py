@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 DRIVER = "postgresql+psycopg"
 DEFAULTS = {"PG_HOST": "localhost", "PG_PORT": "5432", "PG_DATABASE": "honua", "PG_USER": "postgres"}
+# What libpq and psycopg say around the reason; where the server is, our messages say themselves.
+CLIENT_PHRASES = re.compile(
+    r"^(connection failed: )?(connection to server (at|on socket) .*? failed: )?(FATAL: +)?"
+    r"|( Is the server running .*)$"
+)
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
 
 
@@ -166,10 +172,9 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
     if url.password:
         reason = reason.replace(str(url.password), "***")
     server = describe_server(url)
-    options = " ".join(
-        f"-{option} {value}"
-        for option, value in (("h", url.host), ("p", url.port), ("U", url.username))
-        if value
+    host, port = server_location(url)
+    options = "".join(
+        f"{option} {value} " for option, value in (("-h", host), ("-p", port), ("-U", url.username)) if value
     )
     match reason:
         case _ if "password authentication failed" in reason or "no password supplied" in reason:
@@ -180,7 +185,7 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
         case _ if f'database "{url.database}" does not exist' in reason:
             return SchemaError(
                 f"There is no database {url.database} on {server}.",
-                f"Create it with: createdb {options} {url.database}",
+                f"Create it with: createdb {options}{url.database}",
             )
         case _ if f'role "{url.username}" does not exist' in reason:
             return SchemaError(
@@ -221,8 +226,18 @@ def describe_server(url: URL) -> str:
     Args:
         url: A database on the server.
     """
-    host, port = url.host or url.query.get("host"), url.port or url.query.get("port") or 5432
-    return f"{host}:{port}" if host else f"the default host of libpq, port {port}"
+    host, port = server_location(url)
+    return f"{host}:{port or 5432}" if host else "the default host of libpq"
+
+
+def server_location(url: URL) -> tuple[str | None, str | None]:
+    """Return host and port of a URL, which may be in its query; a folder cannot be anywhere else.
+
+    Args:
+        url: A database.
+    """
+    host, port = url.query.get("host", url.host), url.query.get("port", url.port)
+    return None if host is None else str(host), None if port is None else str(port)
 
 
 def server_message(error: BaseException) -> str:
@@ -236,7 +251,7 @@ def server_message(error: BaseException) -> str:
     text = (
         getattr(diagnosis, "message_primary", None) or str(cause).partition("Multiple connection attempts")[0]
     )
-    return " ".join(text.removeprefix("connection failed: ").split())
+    return CLIENT_PHRASES.sub("", " ".join(text.split()))
 
 
 def sqlstate(error: BaseException) -> str | None:
