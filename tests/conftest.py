@@ -7,6 +7,7 @@ of ``--pg-bin``.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -15,24 +16,22 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 import pytest
 import sqlalchemy
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 from psycopg.rows import namedtuple_row
 from pytest_postgresql import factories
 from sqlalchemy import URL, Engine
 
 from honua_schema.embedded import EmbeddedServer, embedded_programs
+from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    Row = NamedTuple
     Connection = psycopg.Connection[Any]
 
 SHARED_SERVER_SETTINGS = {
@@ -48,9 +47,11 @@ SHARED_SERVER_SETTINGS = {
 }
 SPACE_FOR_A_SERVER = 2 * 1024**3  # bytes
 
+_database_numbers = itertools.count(1)
+
 
 class NewDatabase(Protocol):
-    """Makes databases that are dropped when the test ends."""
+    """Makes databases that are dropped once the test has ended."""
 
     def __call__(self, *, empty: bool = False) -> URL:
         """Return the URL of a new database: at head, or with nothing in it."""
@@ -150,12 +151,8 @@ def upgrade_to_head(*, host: str, port: int, user: str, dbname: str, **_: object
     """Bring the template database to head."""
     query = {"host": host, "port": str(port)}
     url = URL.create("postgresql+psycopg", username=user, database=dbname, query=query)
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    config = Config()
-    config.set_main_option("script_location", "honua_schema:")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    result = MigrationRunner(url).apply_migrations()
+    assert result.success, "\n".join(result.errors)
 
 
 postgresql_noproc = factories.postgresql_noproc(depends_on="postgresql_server", load=[upgrade_to_head])
@@ -176,25 +173,37 @@ def _administration(postgresql_server: SharedServer) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture(scope="session")
+def _used_databases() -> list[sql.Identifier]:
+    """The databases of the tests that have ended."""
+    return []
+
+
 @pytest.fixture
 def new_database(
-    request: pytest.FixtureRequest, postgresql_server: SharedServer, _administration: Connection
+    request: pytest.FixtureRequest,
+    postgresql_server: SharedServer,
+    _administration: Connection,
+    _used_databases: list[sql.Identifier],
 ) -> Iterator[NewDatabase]:
     """Make databases, as many as the test needs."""
     made: list[sql.Identifier] = []
 
     def create(*, empty: bool = False) -> URL:
         template = "template1" if empty else request.getfixturevalue("postgresql_noproc").template_dbname
-        name = f"test_{len(made) + 1}"
+        name = f"test_{next(_database_numbers)}"
         # Copying files takes half the time of the default strategy for a database as small as this.
-        statement = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        _administration.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         made.append(sql.Identifier(name))
-        _administration.execute(sql.SQL(statement).format(made[-1], sql.Identifier(template)))
+        # Not when their test ends: the server takes a moment to end its connections, and would wait 0.1 s.
+        while _used_databases:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_used_databases.pop())
+            _administration.execute(drop)
         return postgresql_server.url(name)
 
     yield create
-    for name in made:
-        _administration.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+    _used_databases.extend(made)
 
 
 @pytest.fixture
@@ -237,13 +246,8 @@ def engine(database: URL) -> Iterator[Engine]:
 
 
 def _connect(database: URL, *, autocommit: bool = True) -> Connection:
-    return psycopg.connect(
-        dbname=database.database,
-        user=database.username,
-        autocommit=autocommit,
-        row_factory=namedtuple_row,
-        **database.query,
-    )
+    uri = database.set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(uri, autocommit=autocommit, row_factory=namedtuple_row)
 
 
 def _new_folder() -> Path:

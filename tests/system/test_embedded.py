@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def connect(server: EmbeddedServer, database: str = "postgres") -> psycopg.Conne
 def query(server: EmbeddedServer, statement: str) -> Any:
     with connect(server) as connection:
         cursor = connection.execute(statement)
-        return cursor.fetchone()[0] if cursor.description else None
+        row = cursor.fetchone() if cursor.description else None
+        return row and row[0]
 
 
 def in_another_process(server: EmbeddedServer, statements: str) -> subprocess.Popen[str]:
@@ -271,15 +273,15 @@ def test_the_default_folder_is_outside_of_the_source_tree(monkeypatch: pytest.Mo
 
 def test_a_system_user_is_created_for_root_when_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = []
-    monkeypatch.setattr(embedded.pwd, "getpwall", list)
-    monkeypatch.setattr(embedded.pwd, "getpwnam", lambda _: embedded.pwd.getpwuid(os.getuid()))
+    monkeypatch.setattr(pwd, "getpwall", list)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: pwd.getpwuid(os.getuid()))
     monkeypatch.setattr(subprocess, "run", lambda arguments, **_: commands.append(arguments))
-    assert embedded._system_user() == (os.getuid(), embedded.pwd.getpwuid(os.getuid()).pw_gid)
+    assert embedded._system_user() == (os.getuid(), pwd.getpwuid(os.getuid()).pw_gid)
     assert commands == [["useradd", "--system", "embedded_postgres"]]
 
 
 def test_a_system_user_that_cannot_be_created_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded.pwd, "getpwall", list)
+    monkeypatch.setattr(pwd, "getpwall", list)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SchemaError, match="create a system user named postgres"):
         embedded._system_user()
