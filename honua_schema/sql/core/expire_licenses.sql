@@ -1,0 +1,34 @@
+CREATE OR REPLACE FUNCTION expire_licenses() RETURNS TABLE (
+    license_id uuid,
+    customer_id varchar,
+    expired_at timestamptz
+)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    -- A licence that somebody has locked is being renewed or built with; the next run sees to it. Until then it
+    -- allows nothing, for whoever asks a licence looks at its end too.
+    RETURN QUERY
+    WITH due AS MATERIALIZED (
+        SELECT l.id
+        FROM licenses AS l
+        WHERE (
+                (l.status IN ('active', 'trial') AND l.expires_at <= now())
+                OR (l.status = 'trial' AND l.trial_expires_at <= now())
+            )
+          AND license_ends_at(l) <= now()
+        ORDER BY l.id
+        FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE licenses AS l
+    SET status = 'expired'
+    FROM due AS d
+    WHERE l.id = d.id
+    RETURNING l.id, l.customer_id, license_ends_at(l);
+END;
+$$;
+
+COMMENT ON FUNCTION expire_licenses IS
+    'Sets active and trial licences that have ended to expired, and returns them with the time at which they ended: '
+    'a trial at trial_expires_at where that is given, any other licence at expires_at.';
