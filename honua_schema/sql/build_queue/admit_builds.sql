@@ -32,7 +32,7 @@ BEGIN
             LIMIT -v_free
             FOR UPDATE SKIP LOCKED
         ));
-        RETURN 0;
+        v_free := 0;
     END IF;
 
     UPDATE build_queue AS b
@@ -48,11 +48,49 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ));
     GET DIAGNOSTICS v_admitted = ROW_COUNT;
+    IF v_admitted < v_free OR v_limit IS NULL THEN
+        RETURN v_admitted;
+    END IF;
+
+    -- No slot is free now, but a build that comes later in the queue may hold one that nobody has claimed.
+    LOOP
+        WITH first_waiting AS MATERIALIZED (
+            SELECT q.id, q.priority, q.queued_at
+            FROM build_queue AS q
+            WHERE q.customer_id = p_customer_id
+              AND q.status = 'queued'
+              AND q.admission = 'waiting'
+            ORDER BY q.priority DESC, q.queued_at
+            LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        ), last_ready AS MATERIALIZED (
+            SELECT q.id
+            FROM build_queue AS q
+            WHERE q.customer_id = p_customer_id
+              AND q.status IN ('queued', 'building')
+              AND q.admission = 'ready'
+              AND q.status = 'queued'
+              AND EXISTS (
+                  SELECT
+                  FROM first_waiting AS w
+                  WHERE w.priority > q.priority OR w.priority = q.priority AND w.queued_at < q.queued_at
+              )
+            ORDER BY q.priority, q.queued_at DESC
+            LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE build_queue AS b
+        SET admission = CASE WHEN b.id = w.id THEN 'ready' ELSE 'waiting' END, updated_at = clock_timestamp()
+        FROM first_waiting AS w, last_ready AS r
+        WHERE b.id IN (w.id, r.id);
+        EXIT WHEN NOT FOUND;
+        v_admitted := v_admitted + 1;
+    END LOOP;
     RETURN v_admitted;
 END;
 $$;
 
 COMMENT ON FUNCTION admit_builds IS
     'Brings a customer''s queued builds in line with max_concurrent_builds: the next waiting builds become ready '
-    'while slots are free, the last ready ones wait while there are too many. Returns how many became ready. '
-    'Triggers call it; calling it again does no harm.';
+    'while slots are free or held by later builds that nobody has claimed, and the last ready ones wait while '
+    'there are too many. Returns how many became ready. Triggers call it; calling it again does no harm.';

@@ -5,16 +5,15 @@ AS $$
 DECLARE
     v_customer_id varchar;
 BEGIN
-    -- A customer without a limit has nobody waiting: it is spared the lock.
+    -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
+    -- since this build began to wait.
     FOR v_customer_id IN
         SELECT l.customer_id
         FROM licenses AS l
-        WHERE l.customer_id IN (
-                CASE WHEN TG_OP <> 'INSERT' THEN OLD.customer_id END,
-                CASE WHEN TG_OP <> 'DELETE' THEN NEW.customer_id END
-            )
-          AND l.max_concurrent_builds IS NOT NULL
-        ORDER BY l.customer_id
+        WHERE l.customer_id IN (OLD.customer_id, NEW.customer_id) AND l.max_concurrent_builds IS NOT NULL
+        UNION
+        SELECT NEW.customer_id WHERE NEW.admission = 'waiting'
+        ORDER BY 1
     LOOP
         PERFORM admit_builds(v_customer_id);
     END LOOP;
@@ -23,4 +22,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION free_build_slot IS
-    'Lets the customer''s next waiting build into the queue when a build gave up its slot, or came back for one.';
+    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place.';
