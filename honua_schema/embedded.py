@@ -171,6 +171,7 @@ class EmbeddedServer:
             with self._locked():
                 self._stop()
                 shutil.rmtree(self.folder)
+            vars(self).pop("_programs", None)  # copies of them may have been in the folder
 
     def create_database(self, database: str = "honua") -> None:
         """Create a database, unless the server has one of this name."""
@@ -375,7 +376,8 @@ class EmbeddedServer:
         if not copies.exists():
             shutil.rmtree(incomplete, ignore_errors=True)
             for source in filter(Path.exists, (package, libraries)):
-                shutil.copytree(source, incomplete / source.name, symlinks=True)
+                not_needed = shutil.ignore_patterns("include", "*.a")
+                shutil.copytree(source, incomplete / source.name, symlinks=True, ignore=not_needed)
             owner = self.folder.stat()
             for path in (incomplete, *incomplete.rglob("*")):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

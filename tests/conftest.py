@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,7 @@ from honua_schema.embedded import EmbeddedServer, embedded_programs
 from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Connection = psycopg.Connection[Any]
 
@@ -102,6 +103,29 @@ def bin_folder(pytestconfig: pytest.Config) -> Path | None:
     """The folder of ``--pg-bin``, None for the embedded programs."""
     folder: Path | None = pytestconfig.getoption("pg_bin")
     return folder
+
+
+@pytest.fixture(scope="session")
+def programs(bin_folder: Path | None) -> Path:
+    """The folder of the programs under test, with psql and pg_dump among them."""
+    return bin_folder or embedded_programs()
+
+
+@pytest.fixture(scope="session")
+def dump_schema(programs: Path) -> Callable[[URL], str]:
+    """Write down the schema of a database as SQL, without Alembic's own table."""
+
+    def dump(database: URL) -> str:
+        finished = subprocess.run(
+            [programs / "pg_dump", "--schema-only", "--exclude-table=alembic_version",
+             "--host", str(database.query["host"]), "--port", str(database.query.get("port", 5432)),
+             "--username", str(database.username), str(database.database)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        # Newer pg_dumps guard the script with a random word.
+        return re.sub(r"^\\(un)?restrict .*\n", "", finished.stdout, flags=re.MULTILINE)
+
+    return dump
 
 
 @pytest.fixture

