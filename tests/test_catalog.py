@@ -97,7 +97,7 @@ def test_no_index_is_the_duplicate_or_the_prefix_of_another(connection: Connecti
         rows(
             connection,
             """
-        SELECT narrow.indexrelid::regclass, wide.indexrelid::regclass
+        SELECT narrow.indexrelid::regclass AS narrow, wide.indexrelid::regclass AS wide
         FROM pg_index narrow
         JOIN pg_index wide ON wide.indrelid = narrow.indrelid AND wide.indexrelid <> narrow.indexrelid
         JOIN pg_class n ON n.oid = narrow.indexrelid

@@ -6,6 +6,7 @@ The numbers are those of the list of defects in docs/decisions.md.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
+from builders import add_build, add_cache_entry, add_customer, add_license, add_registry_credential
 from honua_schema import MigrationRunner
 
 if TYPE_CHECKING:
@@ -27,63 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def customer(connection: Connection) -> str:
-    connection.execute(
-        "INSERT INTO customers (customer_id, organization_name, contact_email) VALUES ('c', 'Org', 'c@x.org')"
-    )
-    return "c"
-
-
-def license_for(connection: Connection, customer: str, **values: Any) -> None:
-    values = {
-        "customer_id": customer, "license_key": "encrypted", "license_key_hash": f"hash of {customer}",
-        "tier": "pro", "issued_at": "2020-01-01", "expires_at": "2999-01-01", **values,
-    }  # fmt: skip
-    connection.execute(
-        f"INSERT INTO licenses ({', '.join(values)}) VALUES ({', '.join(f'%({name})s' for name in values)})",
-        values,
-    )
-
-
-def build_for(connection: Connection, customer: str, **values: Any) -> Any:
-    values = {
-        "customer_id": customer, "manifest_path": "/m", "manifest_hash": "h", "manifest_json": "{}", **values,
-    }  # fmt: skip
-    row = connection.execute(
-        f"INSERT INTO build_queue ({', '.join(values)}) VALUES"
-        f" ({', '.join(f'%({name})s' for name in values)}) RETURNING id",
-        values,
-    ).fetchone()
-    assert row is not None
-    return row.id
-
-
-def cache_entry(connection: Connection, **values: Any) -> Any:
-    values = {
-        "manifest_hash": "h", "tier": "core", "registry_url": "ghcr.io", "image_tag": "1",
-        "full_image_url": "ghcr.io/honua/server:1", "modules": ["stac"], "architecture": "amd64",
-        "cloud_provider": "aws", "cloud_compute": "graviton", "deployment_mode": "standalone",
-        "build_duration_seconds": 60, "manifest_json": "{}", **values,
-    }  # fmt: skip
-    row = connection.execute(
-        f"INSERT INTO build_cache_registry ({', '.join(values)}) VALUES"
-        f" ({', '.join(f'%({name})s' for name in values)}) RETURNING id",
-        values,
-    ).fetchone()
-    assert row is not None
-    return row.id
-
-
-def registry_for(connection: Connection, customer: str, name: str, **values: Any) -> None:
-    values = {
-        "customer_id": customer, "registry_name": name, "registry_url": "https://example.com",
-        "registry_provider": "ecr", "username_encrypted": b"u", "password_encrypted": b"p",
-        "encryption_key_id": "k", **values,
-    }  # fmt: skip
-    connection.execute(
-        f"INSERT INTO registry_credentials ({', '.join(values)}) VALUES"
-        f" ({', '.join(f'%({name})s' for name in values)})",
-        values,
-    )
+    return add_customer(connection, "c")
 
 
 def one(connection: Connection, query: str, parameters: Any = None) -> Any:
@@ -91,12 +37,12 @@ def one(connection: Connection, query: str, parameters: Any = None) -> Any:
 
 
 def test_01_a_customer_has_one_live_default_registry(connection: Connection, customer: str) -> None:
-    registry_for(connection, customer, "first", is_default=True)
+    add_registry_credential(connection, customer, is_default=True)
     with pytest.raises(psycopg.errors.UniqueViolation) as refused:
-        registry_for(connection, customer, "second", is_default=True)
+        add_registry_credential(connection, customer, is_default=True)
     assert refused.value.diag.constraint_name == "uq_registry_credentials_live_default"
     connection.execute("UPDATE registry_credentials SET revoked_at = now()")
-    registry_for(connection, customer, "second", is_default=True)
+    add_registry_credential(connection, customer, is_default=True)
 
 
 def test_02_every_index_predicate_is_immutable(connection: Connection) -> None:
@@ -122,9 +68,11 @@ def test_03_a_failed_upgrade_says_so_and_a_good_one_is_recorded(new_database: Ca
 def test_04_functions_do_not_confuse_their_results_with_columns(
     connection: Connection, customer: str
 ) -> None:
-    build = build_for(connection, customer)
+    build = add_build(connection, customer)
     assert one(connection, "SELECT * FROM get_next_build_for_worker('w', 'h')").build_id == build
-    registry_for(connection, customer, "old", validation_status="invalid", last_validated_at="2020-01-01")
+    add_registry_credential(
+        connection, customer, registry_name="old", validation_status="invalid", last_validated_at="2020-01-01"
+    )
     revoked = one(connection, "SELECT * FROM revoke_expired_credentials()")
     assert (revoked.customer_id, revoked.registry_name) == (customer, "old")
 
@@ -132,11 +80,11 @@ def test_04_functions_do_not_confuse_their_results_with_columns(
 def test_05_registries_do_not_multiply_builds_and_unlimited_is_null(
     connection: Connection, customer: str
 ) -> None:
-    license_for(connection, customer, max_builds_per_month=10, max_registries=None)
-    for name in ("a", "b", "c"):
-        registry_for(connection, customer, name)
-    build_for(connection, customer)
-    build_for(connection, customer)
+    add_license(connection, customer, max_builds_per_month=10, max_registries=None)
+    for _ in range(3):
+        add_registry_credential(connection, customer)
+    add_build(connection, customer)
+    add_build(connection, customer)
     usage = one(connection, "SELECT * FROM get_license_quota_usage('c')")
     assert (usage.builds_this_month, usage.remaining_builds, usage.active_registries) == (2, 8, 3)
     connection.execute("UPDATE licenses SET max_builds_per_month = NULL")
@@ -164,8 +112,8 @@ def test_07_a_long_message_is_stored(connection: Connection, size: int) -> None:
 
 def test_08_a_manifest_hash_holds_sixty_four_characters(connection: Connection, customer: str) -> None:
     sha256 = "0123456789abcdef" * 4
-    build_for(connection, customer, manifest_hash=sha256)
-    cache_entry(connection, manifest_hash=sha256)
+    add_build(connection, customer, manifest_hash=sha256)
+    add_cache_entry(connection, manifest_hash=sha256)
     connection.execute(
         "INSERT INTO build_manifests (manifest_json, manifest_hash) VALUES ('{}', %s)", [sha256]
     )
@@ -173,18 +121,18 @@ def test_08_a_manifest_hash_holds_sixty_four_characters(connection: Connection, 
 
 
 def test_09_a_deleted_cache_entry_makes_room_for_its_successor(connection: Connection) -> None:
-    first = cache_entry(connection)
+    first = add_cache_entry(connection, manifest_hash="h")
     with pytest.raises(psycopg.errors.UniqueViolation) as refused:
-        cache_entry(connection)
+        add_cache_entry(connection, manifest_hash="h")
     assert refused.value.diag.constraint_name == "uq_build_cache_registry_live_entry"
     connection.execute("UPDATE build_cache_registry SET deleted_at = now()")
-    assert cache_entry(connection) != first
-    cache_entry(connection, tier="pro")
-    cache_entry(connection, architecture="arm64")
+    assert add_cache_entry(connection, manifest_hash="h") != first
+    add_cache_entry(connection, manifest_hash="h", tier="pro")
+    add_cache_entry(connection, manifest_hash="h", architecture="arm64")
 
 
 def test_10_the_last_retry_allowed_is_claimed(connection: Connection, customer: str) -> None:
-    build = build_for(connection, customer, max_retries=1)
+    build = add_build(connection, customer, max_retries=1)
     connection.execute("SELECT * FROM get_next_build_for_worker('w', 'h')")
     connection.execute("SELECT complete_build(%s, 'w', 0, false, 1)", [build])
     assert one(connection, "SELECT retry_failed_build(%s) AS done", [build]).done
@@ -195,18 +143,16 @@ def test_10_the_last_retry_allowed_is_claimed(connection: Connection, customer: 
 def test_11_a_trial_without_an_end_of_its_own_ends_with_the_licence(
     connection: Connection, customer: str
 ) -> None:
-    license_for(connection, customer, status="trial", expires_at="2021-01-01")
+    add_license(connection, customer, status="trial", issued_at="2020-01-01", expires_at="2021-01-01")
     with pytest.raises(psycopg.errors.CheckViolation, match="expired"):
-        build_for(connection, customer)
+        add_build(connection, customer)
     assert one(connection, "SELECT * FROM expire_licenses()").customer_id == customer
     assert one(connection, "SELECT status FROM licenses").status == "expired"
 
 
 def test_12_customers_served_is_exact_and_outlives_the_log(connection: Connection, customer: str) -> None:
-    entry = cache_entry(connection)
-    connection.execute(
-        "INSERT INTO customers (customer_id, organization_name, contact_email) VALUES ('d', 'Org', 'd@x.org')"
-    )
+    entry = add_cache_entry(connection)
+    add_customer(connection, "d")
     for who in (customer, customer, "d"):
         connection.execute("SELECT record_cache_access(%s, %s, 'cache_hit')", [entry, who])
     connection.execute("TRUNCATE build_access_log")
@@ -233,21 +179,21 @@ def test_13_every_foreign_key_is_indexed(connection: Connection) -> None:
 @pytest.mark.parametrize("time_zone", ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"])
 def test_14_a_month_is_a_month_in_utc(connection: Connection, customer: str, time_zone: str) -> None:
     connection.execute(f"SET TIME ZONE '{time_zone}'")
-    license_for(connection, customer, max_builds_per_month=1)
+    add_license(connection, customer, max_builds_per_month=1)
     start = one(connection, "SELECT date_trunc('month', now(), 'UTC') AS month").month
-    build_for(connection, customer, queued_at=start)
+    add_build(connection, customer, queued_at=start)
     connection.execute(
         "INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json, queued_at)"
         " VALUES ('c', '/m', 'h', '{}', date_trunc('month', now(), 'UTC') - interval '1 second')"
     )
     with pytest.raises(psycopg.errors.CheckViolation) as refused:
-        build_for(connection, customer)
+        add_build(connection, customer)
     assert refused.value.diag.constraint_name == "max_builds_per_month"
     assert one(connection, "SELECT builds_this_month FROM get_license_quota_usage('c')")[0] == 1
 
 
 def test_15_a_late_worker_changes_nothing(connection: Connection, customer: str) -> None:
-    build = build_for(connection, customer)
+    build = add_build(connection, customer)
     connection.execute("SELECT * FROM get_next_build_for_worker('early', 'h')")
     connection.execute("UPDATE build_queue SET timeout_at = now()")
     assert one(connection, "SELECT * FROM handle_build_timeouts()").worker_id == "early"
@@ -263,16 +209,13 @@ def test_15_a_late_worker_changes_nothing(connection: Connection, customer: str)
 
 
 def test_16_limits_hold_under_concurrency(connect: Connect, connection: Connection, customer: str) -> None:
-    license_for(connection, customer, max_builds_per_month=5, max_concurrent_builds=2, max_registries=3)
+    add_license(connection, customer, max_builds_per_month=5, max_concurrent_builds=2, max_registries=3)
 
     def insert_until_refused(client: Connection) -> None:
-        for insert in (build_for, registry_for):
-            arguments = ("name",) if insert is registry_for else ()
-            for _ in range(3):
-                try:
-                    insert(client, customer, *arguments)
-                except psycopg.errors.CheckViolation:
-                    break
+        for add in (add_build, add_registry_credential):
+            with suppress(psycopg.errors.CheckViolation):
+                for _ in range(3):
+                    add(client, customer)
 
     clients = [connect() for _ in range(8)]
     threads = [threading.Thread(target=insert_until_refused, args=[client]) for client in clients]
@@ -296,7 +239,7 @@ def test_17_a_cached_build_of_a_higher_tier_is_not_offered(
     connection.execute("UPDATE customers SET tier = %s, subscription_status = 'active'", [tier])
     for entry_tier in ("core", "pro", "enterprise", "asp"):
         connection.execute("UPDATE build_cache_registry SET deleted_at = now()")
-        cache_entry(connection, tier=entry_tier)
+        add_cache_entry(connection, manifest_hash="h", tier=entry_tier)
         found = one(connection, "SELECT * FROM find_cached_build('c', 'h', 'amd64')")
         assert (found is not None) == (entry_tier in admitted)
 
@@ -334,7 +277,7 @@ def test_21_a_senseless_retention_is_refused(connection: Connection, call: str, 
 
 
 def test_22_the_default_registry_of_the_product_is_allowed(connection: Connection, customer: str) -> None:
-    registry_for(connection, customer, "packages", registry_provider="ghcr")
+    add_registry_credential(connection, customer, registry_provider="ghcr")
     assert one(connection, "SELECT registry_provider FROM registry_credentials")[0] == "ghcr"
 
 
@@ -351,8 +294,8 @@ def test_03_an_upgrade_by_alembic_alone_is_recorded_too(new_database: Callable[.
 
 def test_05_utilisation_may_exceed_a_hundred_percent(connection: Connection, customer: str) -> None:
     for _ in range(3):
-        build_for(connection, customer)
-    license_for(connection, customer, max_builds_per_month=2)
+        add_build(connection, customer)
+    add_license(connection, customer, max_builds_per_month=2)
     usage = one(connection, "SELECT * FROM get_license_quota_usage('c')")
     assert usage.quota_utilization_percent == Decimal("150.00")
     assert usage.remaining_builds == 0

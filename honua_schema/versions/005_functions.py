@@ -44,6 +44,10 @@ FUNCTIONS = (
     "005/core/update_cache_stats.sql",
     "005/intake/expire_old_conversations.sql",
     "005/intake/update_conversation_stats.sql",
+    "005/system/drop_old_log_partitions.sql",
+    "005/system/ensure_log_partitions.sql",
+    "005/system/log_time_column.sql",
+    "005/system/missing_log_months.sql",
     "005/system/purge_soft_deleted_records.sql",
     "005/system/update_updated_at_column.sql",
 )

@@ -67,4 +67,4 @@ def test_colons_and_percent_signs_reach_the_script_verbatim() -> None:
     script = alembic("upgrade", "head", "--sql").stdout
     assert """'{"ai_intake": true, "sla_guarantee": false""" in script
     assert "quota of % builds" in script
-    assert "%%" not in script
+    assert "'%%s'" not in script

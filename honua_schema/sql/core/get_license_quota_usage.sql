@@ -19,7 +19,9 @@ BEGIN
     SELECT
         l.max_builds_per_month,
         used.builds,
-        greatest(l.max_builds_per_month - used.builds, 0)::integer,
+        CASE
+            WHEN l.max_builds_per_month IS NOT NULL THEN greatest(l.max_builds_per_month - used.builds, 0)::integer
+        END,
         CASE
             WHEN l.max_builds_per_month > 0 THEN round(100.0 * used.builds / l.max_builds_per_month, 2)
             -- Nothing may be built: that is all used up as soon as anything was.
@@ -35,7 +37,10 @@ BEGIN
         (
             SELECT count(*)
             FROM build_queue AS b
-            WHERE b.customer_id = l.customer_id AND b.status = 'building'
+            WHERE b.customer_id = l.customer_id
+              AND b.status IN ('queued', 'building')
+              AND b.admission = 'ready'
+              AND b.status = 'building'
         )
     FROM licenses AS l
     CROSS JOIN LATERAL (

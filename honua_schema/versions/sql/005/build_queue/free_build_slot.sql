@@ -5,20 +5,15 @@ AS $$
 DECLARE
     v_customer_id varchar;
 BEGIN
-    -- A customer without a limit has nobody waiting, unless the limit was lifted a moment ago: it is spared the lock.
+    -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
+    -- since this build began to wait.
     FOR v_customer_id IN
-        SELECT c.customer_id
-        FROM customers AS c
-        WHERE c.customer_id IN (OLD.customer_id, NEW.customer_id)
-          AND (
-            c.customer_id = NEW.customer_id AND NEW.admission = 'waiting'
-            OR EXISTS (
-                SELECT
-                FROM licenses AS l
-                WHERE l.customer_id = c.customer_id AND l.max_concurrent_builds IS NOT NULL
-            )
-          )
-        ORDER BY c.customer_id
+        SELECT l.customer_id
+        FROM licenses AS l
+        WHERE l.customer_id IN (OLD.customer_id, NEW.customer_id) AND l.max_concurrent_builds IS NOT NULL
+        UNION
+        SELECT NEW.customer_id WHERE NEW.admission = 'waiting'
+        ORDER BY 1
     LOOP
         PERFORM admit_builds(v_customer_id);
     END LOOP;
@@ -27,4 +22,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION free_build_slot IS
-    'Gives a slot that a build gave up to the customer''s next one, and one to a build that came to wait for it.';
+    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place.';

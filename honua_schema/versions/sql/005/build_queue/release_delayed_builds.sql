@@ -3,31 +3,46 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    v_build record;
-    v_released integer := 0;
+    v_now timestamptz := clock_timestamp();
+    v_customers varchar[];
+    v_customer_id varchar;
+    v_released integer;
 BEGIN
     IF p_limit IS NULL OR p_limit < 1 THEN
         RAISE EXCEPTION 'p_limit must be at least 1, not %', coalesce(p_limit::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the number of builds to release at most.';
     END IF;
-    -- Licences are locked in order of the customers, so that two workers that release builds do not deadlock.
-    FOR v_build IN
-        SELECT due.id, due.customer_id, due.priority, due.queued_at
-        FROM (
-            SELECT b.id, b.customer_id, b.priority, b.queued_at
-            FROM build_queue AS b
-            WHERE b.status = 'queued' AND b.admission = 'delayed' AND b.queued_at <= clock_timestamp()
-            ORDER BY b.queued_at
+
+    WITH released AS (
+        UPDATE build_queue AS b
+        SET admission = CASE
+                WHEN EXISTS (
+                    SELECT
+                    FROM licenses AS l
+                    WHERE l.customer_id = b.customer_id AND l.max_concurrent_builds IS NOT NULL
+                ) THEN 'waiting'
+                ELSE 'ready'
+            END,
+            updated_at = v_now
+        WHERE b.id = ANY (ARRAY(
+            SELECT q.id
+            FROM build_queue AS q
+            WHERE q.status = 'queued' AND q.admission = 'delayed' AND q.queued_at <= v_now
+            ORDER BY q.queued_at
             LIMIT p_limit
             FOR UPDATE SKIP LOCKED
-        ) AS due
-        ORDER BY due.customer_id, due.priority DESC, due.queued_at
-    LOOP
-        UPDATE build_queue AS b
-        SET admission = admission_of_build(v_build.customer_id, v_build.priority, v_build.queued_at),
-            updated_at = clock_timestamp()
-        WHERE b.id = v_build.id;
-        v_released := v_released + 1;
+        ))
+        RETURNING b.customer_id, b.admission
+    )
+    SELECT
+        count(*),
+        array_agg(DISTINCT r.customer_id ORDER BY r.customer_id) FILTER (WHERE r.admission = 'waiting')
+    INTO v_released, v_customers
+    FROM released AS r;
+
+    -- In order of the customers, so that two workers that release builds do not deadlock on the licences.
+    FOREACH v_customer_id IN ARRAY coalesce(v_customers, '{}') LOOP
+        PERFORM admit_builds(v_customer_id);
     END LOOP;
     RETURN v_released;
 END;

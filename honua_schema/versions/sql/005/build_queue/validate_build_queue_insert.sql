@@ -17,6 +17,10 @@ BEGIN
         RETURN NEW;
     END IF;
 
+    IF v_license.max_builds_per_month IS NOT NULL OR v_license.max_concurrent_builds IS NOT NULL THEN
+        v_license := lock_license(NEW.customer_id);
+    END IF;
+
     -- An order sent twice is answered by its unique key, not by the quota.
     IF NEW.idempotency_key IS NOT NULL AND EXISTS (
         SELECT
@@ -24,10 +28,6 @@ BEGIN
         WHERE b.customer_id = NEW.customer_id AND b.idempotency_key = NEW.idempotency_key
     ) THEN
         RETURN NEW;
-    END IF;
-
-    IF v_license.max_builds_per_month IS NOT NULL OR v_license.max_concurrent_builds IS NOT NULL THEN
-        v_license := lock_license(NEW.customer_id);
     END IF;
 
     IF v_license.status NOT IN ('active', 'trial') THEN
@@ -63,7 +63,19 @@ BEGIN
     END IF;
 
     NEW.admission := CASE
-        WHEN NEW.status = 'queued' THEN admission_of_build(NEW.customer_id, NEW.priority, NEW.queued_at)
+        WHEN NEW.status <> 'queued' THEN 'ready'
+        WHEN NEW.queued_at > clock_timestamp() THEN 'delayed'
+        WHEN v_license.max_concurrent_builds <= (
+            SELECT count(*)
+            FROM (
+                SELECT
+                FROM build_queue AS b
+                WHERE b.customer_id = NEW.customer_id
+                  AND b.status IN ('queued', 'building')
+                  AND b.admission = 'ready'
+                LIMIT v_license.max_concurrent_builds
+            ) AS slots
+        ) THEN 'waiting'
         ELSE 'ready'
     END;
     RETURN NEW;

@@ -4,7 +4,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_limit integer;
-    v_active integer;
+    v_active bigint;
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.is_active AND OLD.revoked_at IS NULL AND OLD.customer_id = NEW.customer_id THEN
         RETURN NEW;

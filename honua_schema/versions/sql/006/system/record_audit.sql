@@ -20,14 +20,10 @@ BEGIN
         v_row ->> 'customer_id',
         left(coalesce(nullif(current_setting('honua.actor', true), ''), session_user), 255),
         pg_current_xact_id()::text::bigint,
-        CASE WHEN TG_OP <> 'INSERT' THEN coalesce(jsonb_object_agg(c.name, v_old -> c.name) FILTER (WHERE c.changed), '{}') END,
-        CASE WHEN TG_OP <> 'DELETE' THEN coalesce(jsonb_object_agg(c.name, v_new -> c.name) FILTER (WHERE c.changed), '{}') END
-    FROM (
-        SELECT
-            a.name,
-            nullif(v_old -> a.name, 'null') IS DISTINCT FROM nullif(v_new -> a.name, 'null') AS changed
-        FROM unnest(TG_ARGV) AS a (name)
-    ) AS c;
+        CASE WHEN TG_OP <> 'INSERT' THEN coalesce(jsonb_object_agg(c.name, v_old -> c.name), '{}') END,
+        CASE WHEN TG_OP <> 'DELETE' THEN coalesce(jsonb_object_agg(c.name, v_new -> c.name), '{}') END
+    FROM unnest(TG_ARGV) AS c (name)
+    WHERE nullif(v_old -> c.name, 'null') IS DISTINCT FROM nullif(v_new -> c.name, 'null');
     RETURN NULL;
 END;
 $$;

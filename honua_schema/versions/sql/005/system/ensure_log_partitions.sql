@@ -1,0 +1,74 @@
+CREATE OR REPLACE FUNCTION ensure_log_partitions(p_months_ahead integer DEFAULT 3) RETURNS TABLE (
+    table_name text,
+    partition_name text,
+    month date,
+    rows_moved bigint
+)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    v_default text;
+    v_belongs text;
+    v_from text;
+    v_to text;
+    v_has_rows boolean;
+BEGIN
+    IF p_months_ahead IS NULL OR p_months_ahead NOT BETWEEN 0 AND 120 THEN
+        RAISE EXCEPTION 'p_months_ahead must be between 0 and 120, not %', coalesce(p_months_ahead::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'Give for how many months after this one partitions are made.';
+    END IF;
+
+    FOREACH table_name IN ARRAY ARRAY['build_access_log', 'build_events', 'build_metrics', 'audit_log'] LOOP
+        CONTINUE WHEN cardinality(missing_log_months(table_name, p_months_ahead)) = 0;
+        v_default := format('honua_partitions.%I', table_name || '_default');
+
+        -- In the order in which builds are worked on: the queue, then the logs.
+        LOCK TABLE build_queue IN SHARE ROW EXCLUSIVE MODE;
+        EXECUTE format('LOCK TABLE ONLY %I IN SHARE UPDATE EXCLUSIVE MODE', table_name);
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v_default);
+
+        -- Asked again: somebody else may have made them during the wait.
+        FOREACH month IN ARRAY missing_log_months(table_name, p_months_ahead) LOOP
+            partition_name := format('honua_partitions.%I', table_name || to_char(month, '"_y"YYYY"m"MM'));
+            v_from := to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00';
+            v_to := to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00';
+            rows_moved := 0;
+
+            -- Made apart and attached, which, unlike PARTITION OF, lets others go on using the table.
+            EXECUTE format(
+                'CREATE TABLE %s (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE'
+                ' INCLUDING COMPRESSION INCLUDING GENERATED)',
+                partition_name, table_name
+            );
+
+            v_belongs := format('d.%1$I >= %2$L AND d.%1$I < %3$L', log_time_column(table_name), v_from, v_to);
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s AS d WHERE %s)', v_default, v_belongs) INTO v_has_rows;
+            IF v_has_rows THEN
+                -- Rows are moved, not changed: an append-only log lets that pass only here.
+                EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', v_default);
+                EXECUTE format(
+                    'WITH moved AS (DELETE FROM %s AS d WHERE %s RETURNING d.*) INSERT INTO %s SELECT m.* FROM moved AS m',
+                    v_default, v_belongs, partition_name
+                );
+                GET DIAGNOSTICS rows_moved = ROW_COUNT;
+                EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', v_default);
+            END IF;
+
+            EXECUTE format(
+                'ALTER TABLE %I ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
+                table_name, partition_name, v_from, v_to
+            );
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END;
+$$;
+
+COMMENT ON FUNCTION ensure_log_partitions IS
+    'Makes the monthly partitions (UTC) of the four log tables that are missing, for this month and p_months_ahead '
+    'more, and for earlier months of which rows lie in the default partition; such rows move, without a trigger '
+    'firing. Returns what it made. Takes no lock when all is there, and may run twice at once; while it works, '
+    'writers to build_queue, customers and build_cache_registry wait. Errors: 22023 when the months are NULL or not '
+    'between 0 and 120, 42501 for anyone but the owner of the tables.';
