@@ -93,7 +93,7 @@ def recorded_checksums(connection: Connection) -> dict[str, str]:
     if not has_table(connection):
         return {}
     columns = schema_migrations.c
-    return dict(connection.execute(select(columns.version, columns.checksum)).tuples().all())
+    return dict(connection.execute(select(columns.version, columns.checksum)).all())
 
 
 def edited_revisions(recorded: Mapping[str, str], scripts: ScriptDirectory) -> list[Script]:

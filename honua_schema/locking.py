@@ -40,7 +40,7 @@ READ_SETTINGS = text("""
 RESTORE_SETTINGS = text("""
     SELECT set_config('lock_timeout', :lock_timeout, true), set_config('search_path', :search_path, true)
 """)
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two attempts
 
 
 @contextmanager

@@ -411,11 +411,20 @@ def describe_difference(difference: Any) -> str:
     if isinstance(difference, list):  # several changes of one column
         return "; ".join(describe_difference(each) for each in difference)
     kind, *parts = difference
-    names = [_name(part) for part in parts if isinstance(part, str) or hasattr(part, "name")]
-    return f"{kind.replace('_', ' ')}: {' '.join(names)}"
+    what = kind.replace("_", " ")
+    if kind.startswith("modify_"):
+        _, table, column, _, actual, declared = parts
+        values = f"{_plain(actual)} in the database, {_plain(declared)} in the models"
+        return f"{what}: {table}.{column} ({values})"
+    objects = [part for part in parts if hasattr(part, "name")]
+    names = [_qualified_name(objects[0])] if objects else [part for part in parts if isinstance(part, str)]
+    return f"{what}: {' '.join(names)}"
 
 
-def _name(part: Any) -> str:
-    table = getattr(part, "table", None)
-    name = part if isinstance(part, str) else str(part.name)
-    return name if table is None else f"{table.name}.{name}"
+def _qualified_name(schema_object: Any) -> str:
+    table = getattr(schema_object, "table", None)
+    return str(schema_object.name) if table is None else f"{table.name}.{schema_object.name}"
+
+
+def _plain(value: Any) -> str:
+    return str(getattr(value, "arg", value))

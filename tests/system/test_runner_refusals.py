@@ -1,0 +1,252 @@
+"""What an upgrade refuses, it refuses before anything is changed, with one message that says what to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from honua_schema import preflight
+from honua_schema.runner import MigrationRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+    from sqlalchemy import URL
+
+    from honua_schema.embedded import EmbeddedServer
+
+    Connection = psycopg.Connection[Any]
+
+EVERYTHING = """
+    SELECT pg_namespace.nspname, pg_class.relname
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = pg_class.relnamespace
+    WHERE pg_namespace.nspname NOT LIKE 'pg\\_%' AND pg_namespace.nspname <> 'information_schema'
+    ORDER BY pg_namespace.nspname, pg_class.relname
+"""
+
+
+@pytest.fixture
+def administrator(empty_database: URL, connect: Callable[..., Connection]) -> Connection:
+    return connect(empty_database)
+
+
+@pytest.fixture
+def role(administrator: Connection) -> Iterator[str]:
+    """A role with no privileges of its own."""
+    name = "upgrade_tester"
+    administrator.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+    yield name
+    administrator.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+    administrator.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def contents(connection: Connection) -> list[Any]:
+    return connection.cursor(row_factory=tuple_row).execute(EVERYTHING).fetchall()
+
+
+def refusal(runner: MigrationRunner, connection: Connection) -> str:
+    """Upgrade, make sure that nothing has changed, and return what the upgrade says."""
+    before = contents(connection)
+    result = runner.apply_migrations()
+    assert not result.success
+    assert result.applied_migrations == []
+    assert contents(connection) == before
+    [message] = result.errors
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.fixture
+def runner(empty_database: URL, revisions: Any) -> MigrationRunner:
+    return MigrationRunner(empty_database, versions=revisions.folder)
+
+
+def test_a_server_that_is_too_old(
+    runner: MigrationRunner, administrator: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "MINIMUM_SERVER_VERSION", 99)
+    message = refusal(runner, administrator)
+    assert "needs 99 or later" in message
+    assert "Upgrade the server" in message
+
+
+def test_a_standby(
+    private_server: Callable[[], EmbeddedServer], connect: Callable[..., Connection], revisions: Any
+) -> None:
+    server = private_server()
+    server.stop()
+    (server.folder / "data" / "standby.signal").touch()
+    server.start()
+    runner = MigrationRunner(server.url("postgres"), versions=revisions.folder)
+    message = refusal(runner, connect(server.url("postgres")))
+    assert "standby" in message
+    assert "primary" in message
+
+
+def test_a_database_that_is_read_only(
+    runner: MigrationRunner, administrator: Connection, empty_database: URL
+) -> None:
+    administrator.execute(
+        sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(
+            sql.Identifier(str(empty_database.database))
+        )
+    )
+    message = refusal(runner, administrator)
+    assert "read-only" in message
+    assert "default_transaction_read_only" in message
+
+
+def test_a_role_that_may_not_create_tables(
+    empty_database: URL, revisions: Any, role: str, administrator: Connection
+) -> None:
+    runner = MigrationRunner(empty_database.set(username=role), versions=revisions.folder)
+    message = refusal(runner, administrator)
+    assert f'GRANT CREATE ON SCHEMA public TO "{role}"' in message
+
+
+def test_a_role_that_may_not_create_the_schema_of_the_partitions(
+    empty_database: URL, revisions: Any, role: str, administrator: Connection
+) -> None:
+    administrator.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(role)))
+    runner = MigrationRunner(empty_database.set(username=role), versions=revisions.folder)
+    message = refusal(runner, administrator)
+    assert f'GRANT CREATE ON DATABASE "{empty_database.database}" TO "{role}"' in message
+
+
+def test_a_role_with_just_the_privileges_that_the_messages_name_can_upgrade(
+    empty_database: URL, role: str, administrator: Connection
+) -> None:
+    database = str(empty_database.database)
+    for grant in ("CREATE ON SCHEMA public", f'CREATE ON DATABASE "{database}"'):
+        administrator.execute(f'GRANT {grant} TO "{role}"')
+    result = MigrationRunner(empty_database.set(username=role)).apply_migrations()
+    assert result.success, result.errors
+
+
+def test_a_role_that_does_not_own_the_tables(
+    empty_database: URL, revisions: Any, role: str, administrator: Connection, runner: MigrationRunner
+) -> None:
+    runner.apply_migrations("001")
+    database = str(empty_database.database)
+    for grant in ("CREATE ON SCHEMA public", f'CREATE ON DATABASE "{database}"'):
+        administrator.execute(f'GRANT {grant} TO "{role}"')
+    other = MigrationRunner(empty_database.set(username=role), versions=revisions.folder)
+    message = refusal(other, administrator)
+    assert "belong to role postgres" in message
+    assert f'GRANT "postgres" TO "{role}"' in message
+
+
+def test_a_database_that_a_newer_package_upgraded(runner: MigrationRunner, administrator: Connection) -> None:
+    runner.apply_migrations()
+    administrator.execute("UPDATE alembic_version SET version_num = '099'")
+    message = refusal(runner, administrator)
+    assert "revision 099" in message
+    assert "newest is 003" in message
+    assert "Install that newer version" in message
+
+
+def test_a_database_of_another_project_that_uses_alembic(
+    runner: MigrationRunner, administrator: Connection
+) -> None:
+    administrator.execute("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
+    administrator.execute("INSERT INTO alembic_version VALUES ('1975ea83b712')")
+    message = refusal(runner, administrator)
+    assert "1975ea83b712" in message
+    assert "another project" in message
+
+
+def test_an_applied_revision_that_was_edited(
+    runner: MigrationRunner, administrator: Connection, revisions: Any
+) -> None:
+    file = revisions.add_table("fourth")
+    runner.apply_migrations()
+    revisions.add_table("fifth")
+    file.write_text(file.read_text().replace("sa.Integer", "sa.BigInteger"))
+    message = refusal(runner, administrator)
+    assert "004_fourth.py" in message
+    assert "new revision" in message
+
+
+def test_an_applied_revision_whose_sql_was_edited(
+    runner: MigrationRunner, administrator: Connection, revisions: Any
+) -> None:
+    revisions.add_table("fourth")
+    sql_file = revisions.folder / "sql" / "004" / "core" / "something.sql"
+    sql_file.parent.mkdir(parents=True)
+    sql_file.write_text("SELECT 1;\n")
+    runner.apply_migrations()
+    sql_file.write_text("SELECT 2;\n")
+    assert "004_fourth.py" in refusal(runner, administrator)
+
+
+def test_an_edited_revision_can_still_be_taken_back(runner: MigrationRunner, revisions: Any) -> None:
+    file = revisions.add_table("fourth")
+    runner.apply_migrations()
+    file.write_text(file.read_text().replace("sa.Integer", "sa.BigInteger"))
+    assert runner.rollback("003").success
+    assert runner.apply_migrations().success
+
+
+@pytest.mark.parametrize("relation", ["TABLE build_queue (id integer)", "VIEW licenses AS SELECT 1 AS id"])
+def test_tables_of_our_names_that_somebody_else_made(
+    runner: MigrationRunner, administrator: Connection, relation: str
+) -> None:
+    administrator.execute(f"CREATE {relation}")
+    message = refusal(runner, administrator)
+    assert relation.split()[1] in message
+    assert "another database" in message
+
+
+def test_tables_of_other_names_do_not_matter(runner: MigrationRunner, administrator: Connection) -> None:
+    administrator.execute("CREATE TABLE spatial_ref_sys (id integer)")
+    assert runner.apply_migrations().success
+
+
+def test_a_stamp_where_nothing_can_be_recorded(runner: MigrationRunner, administrator: Connection) -> None:
+    result = runner.stamp("003")
+    assert "schema_migrations" in result.errors[0]
+    assert contents(administrator) == []
+
+
+@pytest.mark.parametrize("target", ["077", "+9", "x"])
+def test_a_target_that_does_not_exist(
+    runner: MigrationRunner, administrator: Connection, target: str
+) -> None:
+    result = runner.apply_migrations(target)
+    assert not result.success
+    assert "the revisions are 001, 002, 003" in result.errors[0]
+    assert contents(administrator) == []
+
+
+def test_a_downgrade_to_a_later_revision(runner: MigrationRunner) -> None:
+    runner.apply_migrations("002")
+    result = runner.rollback("003")
+    assert not result.success
+    assert "The database is at 002" in result.errors[0]
+    assert runner.get_current_version() == "002"
+
+
+def test_another_upgrade_that_does_not_finish(
+    empty_database: URL, revisions: Any, administrator: Connection, connect: Callable[..., Connection]
+) -> None:
+    from honua_schema.locking import LOCK_ID
+
+    holder = connect(empty_database)
+    holder.execute("SELECT pg_advisory_lock(%s)", [LOCK_ID])
+    reports: list[Any] = []
+    runner = MigrationRunner(
+        empty_database,
+        versions=revisions.folder,
+        lock_wait=timedelta(seconds=0.3),
+        progress=reports.append,
+    )
+    message = refusal(runner, administrator)
+    assert f"pid {holder.info.backend_pid}" in message
+    assert "pg_terminate_backend" in message
+    assert [report.phase for report in reports] == ["waiting"]
+    assert f"pid {holder.info.backend_pid}" in reports[0].message
