@@ -1,0 +1,43 @@
+"""The comparison of a database with what the models and the SQL files declare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from honua_schema.autogenerate import catalog, differences, shadow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from honua_schema.autogenerate.differences import Difference
+
+# Reading a view waits for whoever changes its table just now.
+LIMIT_WAITING = text("SET LOCAL lock_timeout = '5s'")
+TODAY = text("SELECT CAST(now() AT TIME ZONE 'UTC' AS date)")
+
+
+def compare(connection: Connection) -> list[Difference]:
+    """Return where a database at head is not what the models and the SQL files declare.
+
+    Takes no lock that others would wait for, and leaves the database as it was.
+
+    Args:
+        connection: The database. A transaction that had begun goes on.
+
+    Raises:
+        SchemaError: The role may not create a schema, or a declaration is not what PostgreSQL understands.
+    """
+    with shadow.rolled_back(connection):
+        connection.execute(LIMIT_WAITING)
+        today = connection.execute(TODAY).scalar_one()
+        deployed = catalog.read(connection)
+        with shadow.made(connection) as schemas:
+            found = differences.find(catalog.read(connection, schemas), deployed, today)
+            if found:
+                shadow.restore(connection, {each.name for each in found})
+                remaining = differences.find(catalog.read(connection, schemas), deployed, today)
+                still_different = {(each.identity, each.property) for each in remaining}
+                found = [each for each in found if (each.identity, each.property) in still_different]
+    return found
