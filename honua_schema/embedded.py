@@ -276,7 +276,11 @@ class EmbeddedServer:
     def _launch(self, options: str) -> str:
         """Start the server and return why that failed, or nothing."""
         self._forget_killed_server()
-        result = self._run("pg_ctl", "start", "-D", "data", "-l", self.log.name, "-o", options)
+        try:
+            result = self._run("pg_ctl", "start", "-D", "data", "-l", self.log.name, "-o", options)
+        except BaseException:  # interrupted, while the server goes on starting
+            self._run("pg_ctl", "stop", "-D", "data", "-m", "immediate")
+            raise
         if "Examine the log output" in result.stderr:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
         return result.stderr.strip() if result.returncode else ""
