@@ -38,6 +38,6 @@ def compare(connection: Connection) -> list[Difference]:
             if found:
                 shadow.restore(connection, {each.name for each in found})
                 remaining = differences.find(catalog.read(connection, schemas), deployed, today)
-                still_different = {(each.identity, each.property) for each in remaining}
-                found = [each for each in found if (each.identity, each.property) in still_different]
+                still_different = {(each.identity, each.aspect) for each in remaining}
+                found = [each for each in found if (each.identity, each.aspect) in still_different]
     return found

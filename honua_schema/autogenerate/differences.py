@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from honua_schema.autogenerate.catalog import RELATIONS, Catalog, Identity, Properties
+from honua_schema.autogenerate.catalog import Catalog, Identity, Properties
 from honua_schema.models.base import PARTITION_SCHEMA
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Difference:
         kind: Kind of the object, such as table, column, index or function.
         table: The table or view that the object belongs to; None for one that stands by itself.
         name: Name of the object.
-        property: What of it differs, such as definition, comment or grants; existence for an object that is
+        aspect: What of it differs, such as definition, comment or grants; existence for an object that is
             missing, or that nothing declares.
         declared: What the models and the SQL files say; None if they say nothing.
         found: What is in the database; None if nothing is.
@@ -35,7 +35,7 @@ class Difference:
     kind: str
     table: str | None
     name: str
-    property: str
+    aspect: str
     declared: str | None
     found: str | None
 
@@ -45,12 +45,12 @@ class Difference:
         return Identity(self.kind, self.table, self.name)
 
     def __str__(self) -> str:
-        if self.property == "existence":
+        if self.aspect == "existence":
             return f"{self.identity} is {'missing' if self.found is None else 'not declared'}"
         if "\n" in f"{self.declared}{self.found}":
-            return f"{self.identity}: {self.property} is not as declared\n{self._changed_lines()}"
+            return f"{self.identity}: {self.aspect} is not as declared\n{self._changed_lines()}"
         return (
-            f"{self.identity}: {self.property} is {self.found or 'not set'}, "
+            f"{self.identity}: {self.aspect} is {self.found or 'not set'}, "
             f"declared is {self.declared or 'nothing'}"
         )
 
@@ -79,7 +79,7 @@ def find(declared: Catalog, deployed: Catalog, today: date) -> list[Difference]:
         for difference in _compare(identity, expected.get(identity), deployed.get(identity))
     ]
     differences += _column_orders(expected, deployed)
-    return sorted(differences, key=lambda difference: (difference.identity.sort_key, difference.property))
+    return sorted(differences, key=lambda difference: (difference.identity.sort_key, difference.aspect))
 
 
 def _relations(catalog: Catalog) -> set[str]:
@@ -91,15 +91,17 @@ def _compare(
 ) -> Iterator[Difference]:
     """Yield what differs of one object."""
     if declared is None or found is None:
-        yield Difference(*identity, "existence", declared and _summary(declared), found and _summary(found))
+        yield Difference(*identity, "existence", _summary(declared), _summary(found))
         return
     for name in declared.keys() | found.keys() - {POSITION}:
         if name != POSITION and declared.get(name) != found.get(name):
             yield Difference(*identity, name, declared.get(name), found.get(name))
 
 
-def _summary(properties: Properties) -> str:
-    return properties.get("definition") or properties.get("type") or properties.get("arguments") or "yes"
+def _summary(properties: Properties | None) -> str | None:
+    if properties is None:
+        return None
+    return next((properties[name] for name in ("definition", "type", "arguments") if name in properties), "")
 
 
 def _column_orders(declared: Catalog, deployed: Catalog) -> Iterator[Difference]:
@@ -121,18 +123,13 @@ def _column_orders(declared: Catalog, deployed: Catalog) -> Iterator[Difference]
 
 
 def _expected_partitions(declared: Catalog, deployed: Catalog, today: date) -> Catalog:
-    """Return what each monthly partition should be: as the default partition is declared, except for its bound."""
+    """Return what each monthly partition should be: like the default partition, except for its bound."""
     expected: Catalog = {}
     for default in (identity for identity in declared if identity.is_partition):
         log = default.table or ""
         month_of = re.compile(rf"{PARTITION_SCHEMA}\.{log}_y(\d{{4}})m(\d\d)")
-        months = [
-            (int(match[1]), int(match[2]))
-            for identity in deployed
-            if identity.is_partition
-            and identity.table == log
-            and (match := month_of.fullmatch(identity.name))
-        ]
+        names = (each.name for each in deployed if each.is_partition and each.table == log)
+        months = [(int(match[1]), int(match[2])) for match in map(month_of.fullmatch, names) if match]
         if not months:
             continue
         # A month that is missing in between, or now, would have its rows in the default partition.

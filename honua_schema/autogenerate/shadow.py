@@ -1,7 +1,7 @@
 """The declared schema, made in a database beside the deployed one, read, and undone.
 
-What PostgreSQL makes of a declaration depends on nothing but PostgreSQL, so what differs from the deployed schema
-differs in truth. Only new objects are locked: whoever uses the deployed ones is not held up.
+What PostgreSQL makes of a declaration depends on nothing but PostgreSQL, so what differs from the deployed
+schema differs in truth. Only new objects are locked: whoever uses the deployed ones is not held up.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
-# PostgreSQL does not always read back what it writes: IN ('a', 'b') on a varchar comes out as = ANY (ARRAY[...]::text[]),
-# and that, read again, as another cast. So a restored dump has other texts for the same thing.
+# PostgreSQL does not read back all that it writes: a varchar's IN ('a', 'b') comes out as = ANY (ARRAY[...]::text[])
+# and that, read again, comes out as another cast. So a restored dump has other texts for the same thing.
 DUMPED = text("""
     SELECT format(
         'ALTER TABLE %1$s DROP CONSTRAINT %2$I; ALTER TABLE %1$s ADD CONSTRAINT %2$I %3$s',
@@ -35,7 +35,9 @@ DUMPED = text("""
     WHERE c.connamespace = current_schema()::regnamespace AND c.contype = 'c' AND c.conname = ANY (:names)
     UNION ALL
     SELECT format(
-        'DROP INDEX %s; %s', CAST(i.indexrelid AS regclass), replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
+        'DROP INDEX %s; %s',
+        CAST(i.indexrelid AS regclass),
+        replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
     )
     FROM pg_index AS i
     JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -97,10 +99,11 @@ def made(connection: Connection) -> Iterator[Schemas]:
     except DBAPIError as error:
         if database.sqlstate(error) != INSUFFICIENT_PRIVILEGE:
             raise
+        url = connection.engine.url
         raise SchemaError(
             f"The declared schema cannot be made for comparison: {database.server_message(error)}.",
-            "It is made in a schema of its own, which is rolled back. An administrator runs: "
-            f'GRANT CREATE ON DATABASE "{connection.engine.url.database}" TO "{connection.engine.url.username}"',
+            "It is made in a schema of its own, in a transaction that is rolled back. An administrator runs: "
+            f'GRANT CREATE ON DATABASE "{url.database}" TO "{url.username}"',
         ) from error
     connection.execute(text(f"SET LOCAL search_path = {schemas.main}"))
     # The bodies name tables of the deployed schema as long as they are not called.
