@@ -259,7 +259,7 @@ def duration(value: str) -> timedelta:
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LockTimeout = Annotated[
-    timedelta,
+    timedelta | None,
     typer.Option(
         parser=duration,
         envvar="HONUA_LOCK_TIMEOUT",
@@ -269,7 +269,7 @@ LockTimeout = Annotated[
     ),
 ]
 LockWait = Annotated[
-    timedelta,
+    timedelta | None,
     typer.Option(
         parser=duration,
         envvar="HONUA_LOCK_WAIT",
@@ -278,7 +278,6 @@ LockWait = Annotated[
         help="How long to wait for another upgrade of the same database.",
     ),
 ]
-FIVE_SECONDS, TEN_MINUTES = timedelta(seconds=5), timedelta(minutes=10)
 
 
 @app.callback(invoke_without_command=True)
@@ -302,8 +301,8 @@ def upgrade(
         bool, typer.Option("--verify-only", "-v", help="Show what would be done, and do nothing.")
     ] = False,
     yes: Yes = False,
-    lock_timeout: LockTimeout = FIVE_SECONDS,
-    lock_wait: LockWait = TEN_MINUTES,
+    lock_timeout: LockTimeout = None,
+    lock_wait: LockWait = None,
 ) -> None:
     """Apply the revisions that the database does not have yet."""
     runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
@@ -325,8 +324,8 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="Where to go back to: a number, -1 or base.")],
     *,
     yes: Yes = False,
-    lock_timeout: LockTimeout = FIVE_SECONDS,
-    lock_wait: LockWait = TEN_MINUTES,
+    lock_timeout: LockTimeout = None,
+    lock_wait: LockWait = None,
 ) -> None:
     """Take revisions back. What they created is lost, with all data in it."""
     runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)

@@ -143,7 +143,7 @@ def given(name: str) -> Any:
 def settings() -> Settings:
     """Return the settings for the command under way; those not given have their defaults."""
     attributes = context.config.attributes
-    chosen: dict[str, Any] = {name: attributes[name] for name in ("attempts", "report") if name in attributes}
+    chosen = {name: value for name in ("attempts", "report") if (value := attributes.get(name)) is not None}
     for name in ("lock_timeout", "lock_wait"):
         if (value := given(name)) is not None:
             chosen[name] = locking.parse_duration(value, name)

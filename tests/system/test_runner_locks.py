@@ -256,9 +256,10 @@ class TestTransactionSettings:
             revisions.add(name, 'op.execute("SELECT pg_sleep(0.2)")')
         revisions.add(
             "holds_the_lock",
-            "locks = \"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'\"
-"
-            "assert op.get_bind().scalar(sa.text(locks)) == 1",
+            """
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert op.get_bind().scalar(sa.text(locks)) == 1
+            """,
         )
         result = MigrationRunner(empty_database, versions=revisions.folder).apply_migrations()
         assert result.success, result.errors

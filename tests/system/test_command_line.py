@@ -1,0 +1,436 @@
+"""The command line says what it does, asks before it changes anything, and ends with the right exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from honua_schema import __version__, cli
+from honua_schema.locking import LOCK_ID
+from honua_schema.runner import MigrationRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import psycopg
+    from sqlalchemy import URL
+
+    Connection = psycopg.Connection[Any]
+
+COMMANDS = [
+    "upgrade",
+    "downgrade",
+    "stamp",
+    "current",
+    "history",
+    "status",
+    "verify",
+    "check",
+    "sql",
+    "demo",
+    "doctor",
+]
+HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
+
+
+class Ended(NamedTuple):
+    """What a command printed and how it ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Run `honua-schema` with arguments, on a database if one is given; nobody answers questions."""
+
+    def run_command(*arguments: str, on: URL | None = None) -> Ended:
+        if on is not None:
+            monkeypatch.setenv("DATABASE_URL", on.render_as_string(hide_password=False))
+        monkeypatch.setattr(sys, "argv", ["honua-schema", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output, errors = capsys.readouterr()
+        assert "Traceback" not in errors
+        return Ended(int(ended.value.code or 0), output, errors)
+
+    return run_command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(run: Callable[..., Ended], command: str) -> None:
+    ended = run(command, "--help")
+    assert ended.code == 0
+    assert f"Example: honua-schema {command}" in ended.output
+
+
+def test_help_lists_every_command(run: Callable[..., Ended]) -> None:
+    ended = run("--help")
+    assert ended.code == 0
+    assert all(f" {command} " in ended.output for command in COMMANDS)
+
+
+def test_without_a_command_the_help_is_shown_as_wrong_usage(run: Callable[..., Ended]) -> None:
+    assert run().code == 2
+
+
+def test_the_version(run: Callable[..., Ended]) -> None:
+    assert run("--version") == (0, f"honua-schema {__version__}\n", "")
+
+
+def test_the_module_is_the_program() -> None:
+    command = [sys.executable, "-m", "honua_schema", "--version"]
+    assert subprocess.check_output(command, text=True) == f"honua-schema {__version__}\n"
+
+
+def test_help_needs_no_heavy_imports() -> None:
+    script = (
+        "import sys; from honua_schema.cli import app; app(['--help'], standalone_mode=False);"
+        "print([name for name in ('alembic', 'sqlalchemy', 'psycopg') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).splitlines()[-1] == "[]"
+
+
+class TestUpgrade:
+    def test_it_prints_each_revision_and_where_the_database_is(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        ended = run("upgrade", "--yes", on=empty_database)
+        assert ended.code == 0, ended.errors
+        lines = ended.output.splitlines()
+        finished = [line.split()[:2] for line in lines if line.endswith(" ms")]
+        available = MigrationRunner(empty_database).get_available_migrations()
+        assert finished == [[each.version, each.name] for each in available]
+        assert lines[-1].startswith(f"{empty_database.database} on ")
+        assert lines[-1].endswith(f" is at {HEAD}.")
+
+    def test_where_nobody_can_answer_it_needs_yes(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        ended = run("upgrade", on=empty_database)
+        assert ended.code == 2
+        assert "add --yes" in ended.errors
+        assert MigrationRunner(empty_database).get_current_version() is None
+
+    def test_with_nothing_to_do_it_does_not_ask(self, run: Callable[..., Ended], database: URL) -> None:
+        assert run("upgrade", on=database).code == 0
+
+    @pytest.mark.parametrize("option", ["-v", "--verify-only"])
+    def test_verify_only_shows_what_is_pending_and_does_nothing(
+        self, run: Callable[..., Ended], empty_database: URL, option: str
+    ) -> None:
+        ended = run("upgrade", option, on=empty_database)
+        assert ended.code == 0
+        assert "001\tinitial_schema\tpending\n" in ended.output
+        assert MigrationRunner(empty_database).get_current_version() is None
+
+    def test_the_options_of_the_older_script_name_the_database(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        query = empty_database.query
+        options = ("-h", query["host"], "-p", query["port"], "-d", empty_database.database, "-u", "postgres")
+        assert run("upgrade", "001", "-y", *map(str, options)).code == 0
+        assert MigrationRunner(empty_database).get_current_version() == "001"
+
+    def test_an_option_replaces_its_part_of_the_url(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        database = str(empty_database.database)
+        elsewhere = empty_database.set(database="elsewhere")
+        assert run("upgrade", "001", "-y", "-d", database, on=elsewhere).code == 0
+        assert MigrationRunner(empty_database).get_current_version() == "001"
+
+    def test_a_lock_that_is_not_free_in_time_is_an_error(
+        self, run: Callable[..., Ended], empty_database: URL, connect: Callable[..., Connection]
+    ) -> None:
+        connect(empty_database).execute("SELECT pg_advisory_lock(%s)", [LOCK_ID])
+        ended = run("upgrade", "--yes", "--lock-wait", "100ms", on=empty_database)
+        assert ended.code == 1
+        assert "Waiting for another upgrade" in ended.errors
+        assert "did not finish within" in ended.errors
+
+
+class TestDowngrade:
+    def test_it_says_that_data_is_lost_and_needs_yes(self, run: Callable[..., Ended], database: URL) -> None:
+        ended = run("downgrade", "001", on=database)
+        assert ended.code == 2
+        assert "lost, with all data" in ended.errors
+        assert MigrationRunner(database).get_current_version() == HEAD
+
+    def test_it_takes_revisions_back(self, run: Callable[..., Ended], database: URL) -> None:
+        ended = run("downgrade", "base", "--yes", on=database)
+        assert ended.code == 0, ended.errors
+        assert ended.output.endswith(" is at base.\n")
+        assert MigrationRunner(database).get_applied_migrations() == []
+
+    def test_it_needs_a_target(self, run: Callable[..., Ended], database: URL) -> None:
+        assert run("downgrade", "--yes", on=database).code == 2
+
+
+class TestQuestion:
+    """On a terminal, a person is asked."""
+
+    def on_terminal(self, answer: str, *arguments: str, on: URL) -> tuple[int, str]:
+        keyboard, terminal = pty.openpty()
+        os.write(keyboard, f"{answer}\n".encode())
+        environment = {
+            **os.environ,
+            "DATABASE_URL": on.render_as_string(hide_password=False),
+            "TERM": "xterm",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "honua_schema", *arguments],
+            stdin=terminal, stdout=terminal, stderr=terminal, env=environment,
+        )  # fmt: skip
+        os.close(terminal)
+        output = b""
+        while True:
+            try:
+                output += os.read(keyboard, 4096)
+            except OSError:  # on Linux, this is how the end of a terminal shows
+                break
+        os.close(keyboard)
+        return process.wait(), output.decode()
+
+    def test_no_leaves_the_database_as_it_is(self, empty_database: URL) -> None:
+        code, output = self.on_terminal("n", "upgrade", on=empty_database)
+        assert code == 1
+        assert "from base to head? [y/N]" in " ".join(output.split())
+        assert "Nothing was changed." in output
+        assert "initial_schema" in output
+        assert MigrationRunner(empty_database).get_current_version() is None
+
+    def test_yes_goes_ahead(self, empty_database: URL) -> None:
+        code, _ = self.on_terminal("y", "upgrade", "001", on=empty_database)
+        assert code == 0
+        assert MigrationRunner(empty_database).get_current_version() == "001"
+
+    def test_tables_have_borders(self, database: URL) -> None:
+        code, output = self.on_terminal("", "status", on=database)
+        assert code == 0
+        assert "│ initial_schema" in output
+
+
+class TestReports:
+    def test_current(self, run: Callable[..., Ended], database: URL, empty_database: URL) -> None:
+        assert run("current", on=database).output == f"{HEAD} (head)\n"
+        assert run("current", on=empty_database).output == "base\n"
+        assert json.loads(run("current", "--json", on=database).output) == {"current": HEAD, "head": HEAD}
+
+    def test_history(self, run: Callable[..., Ended], database: URL) -> None:
+        recorded = MigrationRunner(database).get_applied_migrations()
+        ended = run("history", on=database)
+        assert [line.split("\t")[0] for line in ended.output.splitlines()] == [
+            each.version for each in recorded
+        ]
+        assert all(each.checksum in ended.output for each in recorded)
+        rows = json.loads(run("history", "--json", on=database).output)
+        assert [(row["version"], row["checksum"]) for row in rows] == [
+            (each.version, each.checksum) for each in recorded
+        ]
+
+    def test_status_is_good_even_when_revisions_are_pending(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("001")
+        ended = run("status", on=empty_database)
+        assert ended.code == 0
+        assert "001\tinitial_schema\tapplied\n" in ended.output
+        assert "002\tbuild_queue\tpending\n" in ended.output
+        found = json.loads(run("status", "--json", on=empty_database).output)
+        assert found["current_version"] == "001"
+        assert found["pending"][0]["name"] == "build_queue"
+
+    def test_verify_is_good_at_the_newest_revision(self, run: Callable[..., Ended], database: URL) -> None:
+        ended = run("verify", on=database)
+        assert (ended.code, ended.output.splitlines()[-1]) == (0, "All is as it should be.")
+        assert json.loads(run("verify", "--json", on=database).output)["is_good"] is True
+
+    def test_verify_and_check_end_with_3_when_revisions_are_pending(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        assert run("verify", on=empty_database).code == 3
+        ended = run("check", on=empty_database)
+        assert ended.code == 3
+        assert "honua-schema upgrade" in ended.errors
+
+    def test_verify_and_check_end_with_3_when_the_tables_differ(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("ALTER TABLE customers ADD COLUMN by_hand integer")
+        ended = run("verify", on=database)
+        assert ended.code == 3
+        assert "different: remove column: customers.by_hand\n" in ended.output
+        assert run("check", on=database).code == 3
+        assert "remove column: customers.by_hand" in json.loads(run("check", "--json", on=database).output)
+
+    def test_check_is_good_when_the_tables_are_as_declared(
+        self, run: Callable[..., Ended], database: URL
+    ) -> None:
+        assert run("check", on=database).code == 0
+
+    def test_a_revision_of_a_newer_package_shows(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = '099'")
+        ended = run("status", on=database)
+        assert ended.code == 0
+        assert "099\t\tunknown\n" in ended.output
+        upgrade = run("upgrade", "--yes", on=database)
+        assert upgrade.code == 1
+        assert "pip install --upgrade honua-schema" in upgrade.errors
+
+    def test_a_missing_row_of_the_history_shows_and_a_stamp_puts_it_back(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("DELETE FROM schema_migrations WHERE version = '002'")
+        assert "002\tbuild_queue\tnot recorded\n" in run("status", on=database).output
+        assert run("stamp", HEAD, "--yes", on=database).code == 0
+        assert run("verify", on=database).code == 0
+
+
+class TestSql:
+    def test_it_prints_nothing_but_sql(self, run: Callable[..., Ended]) -> None:
+        ended = run("sql")
+        assert ended.code == 0
+        assert ended.output.startswith("BEGIN;")
+        assert ended.output.rstrip().endswith("COMMIT;")
+        assert ended.errors == ""
+
+    def test_it_goes_up_and_down(self, run: Callable[..., Ended]) -> None:
+        assert "CREATE TABLE build_queue" in run("sql", "002", "--from", "001").output
+        assert "DROP TABLE build_queue" in run("sql", "001", "--from", "002").output
+
+    def test_an_unknown_revision_is_an_error(self, run: Callable[..., Ended]) -> None:
+        ended = run("sql", "077")
+        assert ended.code == 1
+        assert "There is no revision 077" in ended.errors
+
+
+class TestDoctor:
+    def states(self, ended: Ended) -> dict[str, str]:
+        return {line.split("\t")[1]: line.split("\t")[0] for line in ended.output.splitlines()}
+
+    def test_a_good_database_has_no_problem(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("SELECT ensure_log_partitions()")
+        ended = run("doctor", on=database)
+        assert ended.code == 0
+        states = self.states(ended)
+        states.pop("extensions")  # not every server offers them
+        assert states == dict.fromkeys(("connection", "server", "upgrade", "partitions", "revisions"), "ok")
+
+    def test_no_server_is_a_problem(self, run: Callable[..., Ended]) -> None:
+        ended = run("doctor", "-h", "localhost", "-p", "1")
+        assert ended.code == 1
+        assert self.states(ended) == {"connection": "problem"}
+
+    def test_pending_revisions_are_a_warning(self, run: Callable[..., Ended], empty_database: URL) -> None:
+        ended = run("doctor", on=empty_database)
+        assert ended.code == 0
+        assert self.states(ended)["revisions"] == "warning"
+        assert "honua-schema upgrade" in ended.output
+
+    def test_a_newer_package_is_a_problem(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = '099'")
+        ended = run("doctor", on=database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+
+    def test_rows_in_a_default_partition_and_missing_months_are_warnings(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute(
+            "INSERT INTO build_access_log (customer_id, access_type, accessed_at)"
+            " VALUES ('system', 'cache_miss', '2001-01-01')"
+        )
+        connection.execute("DROP SCHEMA IF EXISTS nothing")
+        ended = run("doctor", on=database)
+        assert self.states(ended)["partitions"] == "warning"
+        assert "build_access_log_default" in ended.output
+        assert "ensure_log_partitions" in ended.output
+
+    def test_an_upgrade_under_way_is_a_warning(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK_ID])
+        ended = run("doctor", on=database)
+        assert self.states(ended)["upgrade"] == "warning"
+        assert f"pid {connection.info.backend_pid}" in ended.output
+
+    def test_a_missing_privilege_is_a_problem(
+        self, run: Callable[..., Ended], empty_database: URL, connect: Callable[..., Connection]
+    ) -> None:
+        administrator = connect(empty_database)
+        administrator.execute("CREATE ROLE doctor_tester LOGIN")
+        ended = run("doctor", on=empty_database.set(username="doctor_tester"))
+        administrator.execute("DROP ROLE doctor_tester")
+        assert (ended.code, self.states(ended)["server"]) == (1, "problem")
+        assert "GRANT CREATE ON SCHEMA public" in ended.output
+
+    def test_json(self, run: Callable[..., Ended], database: URL) -> None:
+        findings = json.loads(run("doctor", "--json", on=database).output)
+        assert {"subject", "level", "message", "remedy"} == set(findings[0])
+
+
+class TestWrongUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("upgrade", "--nonsense"), "No such option"),
+            (("nonsense",), "No such command"),
+            (("upgrade", "--port", "70000"), "65535"),
+            (("upgrade", "--lock-timeout", "soon"), "not a duration"),
+            (("upgrade", "--url", "postgresql://h/d", "--host", "h"), "leave out --host"),
+            (("status", "--embedded", "--host", "h"), "--embedded is a server of its own"),
+            (("status", "--folder", "x"), "add --embedded"),
+        ],
+    )
+    def test_it_ends_with_2(
+        self, run: Callable[..., Ended], arguments: tuple[str, ...], message: str
+    ) -> None:
+        ended = run(*arguments)
+        assert ended.code == 2
+        assert message in " ".join(ended.errors.split())
+
+    @pytest.mark.parametrize("command", ["upgrade", "current", "history", "status", "verify", "check"])
+    def test_no_server_is_one_message(self, run: Callable[..., Ended], command: str) -> None:
+        ended = run(command, "--url", "postgresql://u:hunter2@localhost:1/honua")
+        assert ended.code == 1
+        assert ended.errors.startswith(
+            "Error: Cannot connect to PostgreSQL at localhost:1: Connection refused\n"
+        )
+        assert "hunter2" not in ended.errors
+        assert ended.output == ""
+
+    def test_an_interrupted_command_ends_with_130(
+        self, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(MigrationRunner, "get_current_version", interrupt)
+        assert run("current", "--url", "postgresql://localhost:1/honua").code == 130
+
+
+def test_the_embedded_server_may_be_used(
+    run: Callable[..., Ended], server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from honua_schema.embedded import EmbeddedServer
+
+    folder = server_folder / "server"
+    try:
+        assert run("upgrade", "--yes", "--embedded", "--folder", str(folder)).code == 0
+        assert run("current", "--embedded", "--folder", str(folder)).output == f"{HEAD} (head)\n"
+    finally:
+        EmbeddedServer(folder).remove()
