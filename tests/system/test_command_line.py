@@ -25,17 +25,8 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 COMMANDS = [
-    "upgrade",
-    "downgrade",
-    "stamp",
-    "current",
-    "history",
-    "status",
-    "verify",
-    "check",
-    "sql",
-    "demo",
-    "doctor",
+    *("upgrade", "downgrade", "stamp", "current", "history", "status", "verify", "check"),
+    *("sql", "demo", "doctor"),
 ]
 HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
 
