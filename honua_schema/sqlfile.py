@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from alembic import op
 
+from honua_schema import privileges
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,7 +26,8 @@ CURRENT = PACKAGE / "sql"
 FROZEN = PACKAGE / "versions" / "sql"
 """The copies that revisions install, by revision and domain. They never change once released."""
 
-KINDS = ("script", "function", "view", "trigger")
+SUFFIXES = (".sql", ".toml")
+KINDS = ("script", "function", "view", "trigger", "privileges")
 """The kinds of SQL object, in the order in which an empty database can take them."""
 
 _CREATE = re.compile(r"^CREATE OR REPLACE (FUNCTION|VIEW|TRIGGER) (?:public\.)?(\w+)", re.MULTILINE)
@@ -34,7 +37,7 @@ _REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class SqlObject:
-    """One function, view or trigger, as its file declares it.
+    """One function, view or trigger, or all privileges, as a file declares them.
 
     Attributes:
         kind: One of `KINDS`. A script is a statement that may be repeated and leaves nothing to drop.
@@ -54,7 +57,7 @@ class SqlObject:
 
     @property
     def path(self) -> str:
-        """The file's place below sql/ and below each versions/sql/NNN/."""
+        """The file's place below each versions/sql/NNN/; below sql/, privileges are a .toml."""
         return f"{self.domain}/{self.name}.sql"
 
     @property
@@ -63,6 +66,8 @@ class SqlObject:
         if self.kind == "script":
             message = f"{self.path} is a script: it makes no object that could be dropped"
             raise ValueError(message)
+        if self.kind == "privileges":
+            return privileges.remove_statement(self.text)
         on_table = f" ON {self.table}" if self.table else ""
         return f"DROP {self.kind.upper()} {self.name}{on_table};\n"
 
@@ -71,13 +76,17 @@ def load(file: Path) -> SqlObject:
     """Read one SQL file.
 
     Args:
-        file: A .sql file in the folder of its domain.
+        file: A .sql file in the folder of its domain, or the manifest of privileges.
 
     Raises:
-        ValueError: The file creates an object of another name than its own.
+        ValueError: The file makes an object of another name than its own, or the manifest makes no sense.
     """
     text = file.read_text(encoding="utf-8")
+    if file.suffix == ".toml":
+        text = privileges.render(privileges.parse(text))
     kind, table = "script", None
+    if text.startswith(privileges.HEADER):
+        kind = "privileges"
     if match := _CREATE.search(text):
         kind = match[1].lower()
         if match[2] != file.stem:
@@ -91,7 +100,7 @@ def load(file: Path) -> SqlObject:
 
 def load_objects(folder: Path = CURRENT) -> list[SqlObject]:
     """Read all SQL files below a folder, in an order in which an empty database can take them."""
-    return in_order(load(file) for file in sorted(folder.glob("*/*.sql")))
+    return in_order(load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES)
 
 
 def in_order(objects: Iterable[SqlObject]) -> list[SqlObject]:

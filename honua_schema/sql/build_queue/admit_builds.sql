@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION admit_builds(p_customer_id varchar) RETURNS integer
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

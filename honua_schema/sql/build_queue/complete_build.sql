@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION complete_build(
     p_push_duration_seconds numeric DEFAULT NULL,
     p_build_cache_id uuid DEFAULT NULL
 ) RETURNS uuid
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

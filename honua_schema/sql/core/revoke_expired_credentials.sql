@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION revoke_expired_credentials(p_invalid_days integer DEF
     registry_name varchar,
     revoked_at timestamptz
 )
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION expire_old_conversations(p_inactive_hours integer DEF
     customer_email varchar,
     abandoned_at timestamptz
 )
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION drop_old_log_partitions(p_table text, p_keep_months i
     rows_deleted bigint,
     bytes_freed bigint
 )
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
@@ -61,4 +61,4 @@ COMMENT ON FUNCTION drop_old_log_partitions IS
     'Drops the monthly partitions of a log table but for the current month (UTC) and the p_keep_months before it, '
     'and deletes equally old rows of the default partition. Returns each partition with the bytes it gave back; rows '
     'are counted only where they are deleted one by one, NULL elsewhere. Errors: 22023 for any other table, or when '
-    'the months are NULL or not between 1 and 1200; 42501 for anyone but the owner of the table.';
+    'the months are NULL or not between 1 and 1200.';

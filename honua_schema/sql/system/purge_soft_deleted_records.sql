@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION purge_soft_deleted_records(
     p_purge_after_days integer DEFAULT 30,
     p_limit integer DEFAULT NULL
 ) RETURNS TABLE (table_name text, records_purged bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

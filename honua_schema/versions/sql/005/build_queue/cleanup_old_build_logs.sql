@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION cleanup_old_build_logs(
     p_retention_days integer DEFAULT 90,
     p_limit integer DEFAULT NULL
 ) RETURNS TABLE (deleted_count bigint)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN

@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION get_next_build_for_worker(
     target_registry_id uuid,
     timeout_at timestamptz
 )
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 -- The claim index holds just what can be claimed, in order. After a burst the statistics say that the queue is
 -- empty, and the planner would rather sort it.

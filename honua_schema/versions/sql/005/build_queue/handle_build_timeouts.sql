@@ -1,6 +1,6 @@
 CREATE OR REPLACE FUNCTION handle_build_timeouts(p_heartbeat_seconds integer DEFAULT NULL)
 RETURNS TABLE (build_id uuid, customer_id varchar, worker_id varchar)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

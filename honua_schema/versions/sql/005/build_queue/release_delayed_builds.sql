@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION release_delayed_builds(p_limit integer DEFAULT 100) RETURNS integer
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

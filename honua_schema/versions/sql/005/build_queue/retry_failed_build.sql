@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION retry_failed_build(p_build_id uuid, p_delay interval DEFAULT '0') RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION update_build_progress(
     p_worker_id varchar DEFAULT NULL,
     p_retry_count integer DEFAULT NULL
 ) RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE

@@ -13,17 +13,8 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    v_rank integer;
+    v_tiers varchar[] := admitted_tiers(p_customer_id);
 BEGIN
-    -- What is paid for counts; without a licence that is in force, what the subscription says.
-    SELECT tier_rank(coalesce(l.tier, c.tier)) INTO v_rank
-    FROM customers AS c
-    LEFT JOIN licenses AS l
-        ON l.customer_id = c.customer_id AND l.status IN ('active', 'trial') AND license_ends_at(l) > now()
-    WHERE c.customer_id = p_customer_id
-      AND c.deleted_at IS NULL
-      AND c.subscription_status IN ('active', 'trial');
-
     RETURN QUERY
     SELECT DISTINCT ON (e.architecture) e.id, e.full_image_url, e.tier, e.architecture, e.modules
     FROM build_cache_registry AS e
@@ -31,7 +22,7 @@ BEGIN
       AND e.deleted_at IS NULL
       AND (e.expires_at IS NULL OR e.expires_at > now())
       AND (p_architecture IS NULL OR e.architecture = p_architecture)
-      AND tier_rank(e.tier) <= v_rank
+      AND e.tier = ANY (v_tiers)
     ORDER BY e.architecture, tier_rank(e.tier) DESC;
 END;
 $$;
