@@ -18,7 +18,7 @@ demo: $(VENV)/installed-embedded
 	@$(VENV)/bin/honua-schema demo
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/pytest --numprocesses=auto --maxprocesses=8 $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
+	$(VENV)/bin/pytest --numprocesses=auto --maxprocesses=8 $(if $(PG_BIN),--pg-bin='$(PG_BIN)')
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

@@ -78,7 +78,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pg-bin",
         metavar="DIR",
         type=Path,
-        help="test on the PostgreSQL programs in DIR, for example /usr/lib/postgresql/15/bin",
+        help="test on the PostgreSQL programs in DIR: --pg-bin=/usr/lib/postgresql/15/bin",
     )
 
 
