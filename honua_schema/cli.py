@@ -487,7 +487,10 @@ def sql(
 def demo(
     *,
     folder: Annotated[Path | None, typer.Option(help="Folder of the embedded PostgreSQL.")] = None,
-    scale: Annotated[float, typer.Option(min=0, help="How much data; 1 is a hundred builds.")] = 1.0,
+    url: Annotated[str | None, typer.Option(help="A database to use instead of an embedded one.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="How much data; 1 is 50,000 builds. Without it, about a hundred.")
+    ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the server; the data stays.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Stop the server and delete its data.")] = False,
 ) -> None:
@@ -496,7 +499,7 @@ def demo(
 
     from honua_schema.demo.command import run_demo
 
-    run_demo(folder, scale=scale, stop=stop, remove=remove, console=Console())
+    run_demo(folder, url=url, scale=scale, stop=stop, remove=remove, console=Console())
 
 
 @app.command(epilog="Example: honua-schema doctor --json")

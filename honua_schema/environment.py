@@ -25,11 +25,11 @@ from honua_schema.errors import LockNotObtainedError, SchemaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from alembic.operations import MigrationScript
     from alembic.runtime.migration import MigrationContext, MigrationInfo
 
     Step = RevisionStep | StampStep
 
+AUTOGENERATE_PLUGINS = ("alembic.autogenerate.*", "alembic.ext.checkconstraint_byname")
 TABLE_IN_USE = {"55P03", "40P01"}
 """SQLSTATE of lock_not_available and deadlock_detected."""
 RETRY_PAUSE, LONGEST_RETRY_PAUSE = 0.5, 15.0  # seconds; the first one is doubled at each attempt
@@ -187,27 +187,11 @@ def configure(options: Mapping[str, Any], **arguments: Any) -> MigrationContext:
         compare_type=True,
         compare_server_default=True,
         include_schemas=False,
-        autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+        autogenerate_plugins=AUTOGENERATE_PLUGINS,
         process_revision_directives=number_revision,
         **arguments,
     )
     return context.get_context()
-
-
-def number_revision(
-    migration_context: MigrationContext, _: object, directives: list[MigrationScript]
-) -> None:
-    """Give a new revision the next number, unless ``--rev-id`` gives one.
-
-    Args:
-        migration_context: The context of the command.
-        directives: The new revision, as Alembic drafts it.
-    """
-    if not migration_context.opts["revision_context"].command_args["rev_id"]:
-        numbers = [
-            int(script.revision) for script in context.script.walk_revisions() if script.revision.isdigit()
-        ]
-        directives[0].rev_id = f"{max(numbers, default=0) + 1:03}"
 
 
 def write_sql(options: Mapping[str, Any], settings: Settings) -> None:
