@@ -178,17 +178,21 @@ def configure(options: Mapping[str, Any], **arguments: Any) -> MigrationContext:
         arguments: What differs between online and offline.
     """
     if "revision_context" in options:
-        # Only a comparison needs the models.
+        # Only a comparison, or a new revision, needs the models.
+        from honua_schema.autogenerate import plugin, revision
         from honua_schema.models import Base
 
-        arguments["target_metadata"] = Base.metadata
+        arguments |= {
+            "target_metadata": Base.metadata,
+            "include_name": plugin.include_name,
+            "autogenerate_plugins": [*AUTOGENERATE_PLUGINS, plugin.register()],
+            "process_revision_directives": revision.process_directives,
+        }
     context.configure(
         transaction_per_migration=True,
         compare_type=True,
         compare_server_default=True,
         include_schemas=False,
-        autogenerate_plugins=AUTOGENERATE_PLUGINS,
-        process_revision_directives=number_revision,
         **arguments,
     )
     return context.get_context()

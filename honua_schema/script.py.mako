@@ -1,13 +1,12 @@
-"""${message}
+<%
+    title = message[:1].upper() + message[1:].rstrip(".")
+    body = f"{imports or ''} {upgrades or ''} {downgrades or ''}"
+%>\
+"""${title}.
 
-Before this revision is merged, check:
-
-- Locks: which does each statement take, and who waits behind it? Adding a column without a volatile default, and a
-  constraint as NOT VALID, is quick; validating it later lets writers go on.
-- Online: does the application of the previous release still work once this is applied? Build an index on a table in
-  use with CREATE INDEX CONCURRENTLY, in an autocommit_block, in a revision of its own.
-- Data: does upgrade() or downgrade() lose any? Say so here.
-- SQL objects: frozen copies below sql/${up_revision}/, run with sqlfile, never with op.execute("...").
+- Locks: ${locks}
+- Online: ${online}
+- Data: ${data}
 
 Revision: ${up_revision}
 Revises: ${down_revision | comma,n}
@@ -15,11 +14,18 @@ Revises: ${down_revision | comma,n}
 
 from __future__ import annotations
 
+% if not upgrades or "sa." in body:
 import sqlalchemy as sa
+% endif
+% if not upgrades or "op." in body:
 from alembic import op
+% endif
+${imports if imports else ""}
+% if not upgrades or "sqlfile." in body:
 
 from honua_schema import sqlfile
-${imports if imports else ""}
+% endif
+
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
@@ -27,8 +33,10 @@ depends_on = ${repr(depends_on)}
 
 
 def upgrade() -> None:
+    """${title}."""
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
+    """Take it back."""
     ${downgrades if downgrades else "pass"}

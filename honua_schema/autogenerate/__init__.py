@@ -4,7 +4,7 @@ The declared schema is made in a schema of its own beside the deployed one, in a
 back, and the catalogs of both are compared. PostgreSQL does all the parsing, so a difference is a difference.
 """
 
-from honua_schema.autogenerate.comparison import compare
+from honua_schema.autogenerate.comparison import Comparison, compare
 from honua_schema.autogenerate.differences import Difference
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Comparison", "Difference", "compare"]

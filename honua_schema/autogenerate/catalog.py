@@ -66,6 +66,9 @@ class Identity(NamedTuple):
         return self.name if self.is_relation else self.table or self.name, not self.is_relation, *self[::2]
 
 
+Key = tuple[str, str | None, str]
+"""Kind, table and name, as in `Identity`, but a function goes without its arguments."""
+
 Properties = dict[str, str]
 """What PostgreSQL says of an object, by the name of the property; what it does not have is absent."""
 Catalog = dict[Identity, Properties]
@@ -108,7 +111,7 @@ def read(connection: Connection, schemas: Schemas = DEPLOYED) -> Catalog:
     """
     connection.execute(SETTINGS, {"main": schemas.main})
     rows = connection.execute(
-        _statement(),
+        _statement("catalog"),
         {
             "main": schemas.main,
             "partitions": schemas.partitions,
@@ -127,6 +130,19 @@ def read(connection: Connection, schemas: Schemas = DEPLOYED) -> Catalog:
     }
 
 
+def read_dependencies(connection: Connection) -> list[tuple[Key, Key]]:
+    """Return pairs of objects: the first, a function, view, trigger or policy, needs the second.
+
+    Args:
+        connection: The database.
+    """
+    rows = connection.execute(_statement("dependencies"), {"main": DEPLOYED.main})
+    return [
+        ((row.kind, row.table_name, row.name), (row.needed_kind, row.needed_table, row.needed_name))
+        for row in rows
+    ]
+
+
 @cache
-def _statement() -> TextClause:
-    return text(Path(__file__).with_name("catalog.sql").read_text(encoding="utf-8"))
+def _statement(name: str) -> TextClause:
+    return text(Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8"))

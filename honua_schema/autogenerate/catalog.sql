@@ -38,7 +38,7 @@ access AS (
             CASE
                 WHEN a.grantee = o.owner THEN 'owner'
                 WHEN a.grantee = 0 THEN 'PUBLIC'
-                ELSE pg_get_userbyid(a.grantee)
+                ELSE quote_ident(pg_get_userbyid(a.grantee))
             END
             || ': ' || string_agg(
                 a.privilege_type || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END,

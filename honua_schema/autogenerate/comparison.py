@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -11,6 +12,7 @@ from honua_schema.autogenerate import catalog, differences, shadow
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from honua_schema.autogenerate.catalog import Catalog, Key
     from honua_schema.autogenerate.differences import Difference
 
 # Reading a view waits for whoever changes its table just now.
@@ -18,8 +20,25 @@ LIMIT_WAITING = text("SET LOCAL lock_timeout = '5s'")
 TODAY = text("SELECT CAST(now() AT TIME ZONE 'UTC' AS date)")
 
 
-def compare(connection: Connection) -> list[Difference]:
-    """Return where a database at head is not what the models and the SQL files declare.
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison of a database with the declarations shows.
+
+    Attributes:
+        declared: What the models and the SQL files say.
+        deployed: What is in the database.
+        differences: Where the two differ.
+        dependencies: Pairs of objects of the database: the first needs the second.
+    """
+
+    declared: Catalog
+    deployed: Catalog
+    differences: list[Difference]
+    dependencies: list[tuple[Key, Key]]
+
+
+def compare(connection: Connection) -> Comparison:
+    """Compare a database with the models and the SQL files.
 
     Takes no lock that others would wait for, and leaves the database as it was.
 
@@ -33,11 +52,13 @@ def compare(connection: Connection) -> list[Difference]:
         connection.execute(LIMIT_WAITING)
         today = connection.execute(TODAY).scalar_one()
         deployed = catalog.read(connection)
+        dependencies = catalog.read_dependencies(connection)
         with shadow.made(connection) as schemas:
-            found = differences.find(catalog.read(connection, schemas), deployed, today)
+            declared = catalog.read(connection, schemas)
+            found = differences.find(declared, deployed, today)
             if found:
                 shadow.restore(connection, {each.name for each in found})
                 remaining = differences.find(catalog.read(connection, schemas), deployed, today)
                 still_different = {(each.identity, each.aspect) for each in remaining}
                 found = [each for each in found if (each.identity, each.aspect) in still_different]
-    return found
+    return Comparison(declared, deployed, found, dependencies)

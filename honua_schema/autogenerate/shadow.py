@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
-# PostgreSQL does not read back all that it writes: a varchar's IN ('a', 'b') comes out as = ANY (ARRAY[...]::text[])
+# PostgreSQL does not read back all that it writes: IN ('a') on a varchar becomes = ANY (ARRAY['a']::text[]),
 # and that, read again, comes out as another cast. So a restored dump has other texts for the same thing.
 DUMPED = text("""
     SELECT format(
