@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from build_queue.driver import Queue
 
 if TYPE_CHECKING:

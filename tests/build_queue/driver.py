@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from builders import add_build, add_customer, add_license
+import psycopg
 from psycopg import sql
+
+from builders import add_build, add_customer, add_license
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
-
-    import psycopg
 
     Connection = psycopg.Connection[Any]
     Claimed = Any
@@ -55,8 +56,8 @@ class Queue:
         """
         self.run(
             "INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json, queued_at,"
-            f" {columns}) SELECT %s, '/m', 'h', '{{}}', now() - interval '1 day' + n * interval '1 ms', {values}"
-            " FROM generate_series(1, %s) AS n",
+            f" {columns}) SELECT %s, '/m', 'h', '{{}}', now() - interval '1 day' + n * interval '1 ms',"
+            f" {values} FROM generate_series(1, %s) AS n",
             customer_id,
             count,
         )
@@ -165,9 +166,29 @@ class Queue:
         ((value,),) = self.rows(query, *values)
         return value
 
+    def columns(self, relation: str) -> list[tuple[str, str]]:
+        """Return the names and types of a table's or view's columns."""
+        return [
+            tuple(row)
+            for row in self.rows(
+                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+                " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                relation,
+            )
+        ]
+
+    def buffers(self, query: str) -> int:
+        """Execute a query twice, and return how many pages of tables and indexes the second time reads."""
+        explain = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, FORMAT JSON)"
+        self.run(query)
+        plan = self.value(f"{explain} {query}")[0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
     def call(self, function: str, **arguments: Any) -> Any:
         """Return the value of a function."""
-        named = [sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in arguments]
+        named = [
+            sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in arguments
+        ]
         query = sql.SQL("SELECT {}({})").format(sql.Identifier(function), sql.SQL(", ").join(named))
         ((value,),) = self.connection.execute(query, arguments).fetchall()
         return value
@@ -188,3 +209,18 @@ def at_once(count: int, work: Callable[[int], Outcome]) -> list[Outcome]:
 
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(start, range(count)))
+
+
+def until_serialized(work: Callable[..., Outcome], *arguments: Any) -> Outcome:
+    """Do work again as long as what others do makes it fail, as REPEATABLE READ and SERIALIZABLE demand."""
+    while True:
+        with suppress(psycopg.errors.SerializationFailure):
+            return work(*arguments)
+
+
+def wait_until_blocked(queue: Queue) -> None:
+    """Wait until somebody waits for a lock that the queue's connection holds."""
+    while not queue.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    ):
+        queue.run("SELECT pg_sleep(0.005)")

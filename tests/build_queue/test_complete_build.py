@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from build_queue.driver import Queue, at_once
+
+from build_queue.driver import Queue, at_once, wait_until_blocked
 from builders import add_artifact, add_cache_entry
 
 if TYPE_CHECKING:
@@ -197,14 +198,6 @@ def test_a_completion_that_waits_for_a_cancellation_changes_nothing(queue: Queue
 
     assert outcome == [None]
     assert queue.build(order).status == "cancelled"
-
-
-def wait_until_blocked(queue: Queue) -> None:
-    """Wait until somebody waits for a lock that the queue's connection holds."""
-    while not queue.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-    ):
-        queue.run("SELECT pg_sleep(0.005)")
 
 
 def test_the_result_of_a_retry_replaces_that_of_the_attempt_before(queue: Queue) -> None:

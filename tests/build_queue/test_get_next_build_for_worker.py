@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+
 from build_queue.driver import Queue, at_once
 from builders import MANIFEST, add_registry_credential
 

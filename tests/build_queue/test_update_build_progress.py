@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
 import pytest
-from build_queue.driver import Queue
+
+if TYPE_CHECKING:
+    from build_queue.driver import Queue
 
 
 def test_progress_is_recorded_and_counts_as_a_sign_of_life(queue: Queue) -> None:
