@@ -8,7 +8,7 @@ import enum
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, Numeric, Text, text
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Numeric, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -135,8 +135,7 @@ class BuildQueue(Base):
         comment="When that worker claimed the build"
     )
     target_registry_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey("registry_credentials.id", ondelete="SET NULL"),
-        comment="Registry that the image is pushed to",
+        comment="Registry that the image is pushed to; one of the same customer"
     )
     architecture: Mapped[Architecture | None] = mapped_column(
         enum_type(Architecture),
@@ -181,7 +180,11 @@ class BuildQueue(Base):
     )
 
     customer: Mapped[Customer] = relationship(back_populates="builds")
-    target_registry: Mapped[RegistryCredential | None] = relationship(back_populates="builds")
+    target_registry: Mapped[RegistryCredential | None] = relationship(
+        back_populates="builds",
+        foreign_keys=[target_registry_id],
+        primaryjoin="BuildQueue.target_registry_id == RegistryCredential.id",
+    )
     result: Mapped[BuildResult | None] = relationship(back_populates="build", passive_deletes=True)
     events: Mapped[list[BuildEvent]] = relationship(
         back_populates="build", passive_deletes=True, order_by="BuildEvent.event_timestamp"
@@ -191,6 +194,11 @@ class BuildQueue(Base):
     )
 
     __table_args__ = (
+        ForeignKeyConstraint(
+            ["customer_id", "target_registry_id"],
+            ["registry_credentials.customer_id", "registry_credentials.id"],
+            ondelete="SET NULL (target_registry_id)",
+        ),
         one_of("status", BuildStatus),
         one_of("admission", BuildAdmission),
         one_of("architecture", Architecture),
@@ -249,6 +257,7 @@ class BuildQueue(Base):
         index(
             "ix_build_queue_target_registry_id",
             "target_registry_id",
+            "customer_id",
             where="target_registry_id IS NOT NULL",
             serves="builds for a registry; deletion of a credential",
         ),

@@ -14,6 +14,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
@@ -132,6 +133,10 @@ DEFAULT_FEATURES = (
 )
 
 
+# Loaded when first asked for, so that honua_app, who may not read them, can load the rest.
+NOT_FOR_TENANTS: dict[str, Any] = {"deferred": True, "deferred_group": "not for tenants"}
+
+
 class Customer(Base):
     """An organisation that orders builds; the tenant of every other table."""
 
@@ -174,6 +179,7 @@ class Customer(Base):
     )
     customer_number: Mapped[int] = mapped_column(
         Identity(always=True),
+        deferred=True,
         unique=True,
         comment="Small number given once; the customer's place in build_cache_registry.customers_served",
     )
@@ -353,16 +359,18 @@ class RegistryCredential(Base):
     )
 
     customer: Mapped[Customer] = relationship(back_populates="registry_credentials")
-    builds: Mapped[list[BuildQueue]] = relationship(back_populates="target_registry", passive_deletes=True)
+    builds: Mapped[list[BuildQueue]] = relationship(
+        back_populates="target_registry",
+        passive_deletes=True,
+        foreign_keys="BuildQueue.target_registry_id",
+        primaryjoin="RegistryCredential.id == BuildQueue.target_registry_id",
+    )
 
     __table_args__ = (
         one_of("registry_provider", RegistryProvider),
         one_of("validation_status", ValidationStatus),
-        index(
-            "ix_registry_credentials_customer_id",
-            "customer_id",
-            serves="a customer's registries; registry limit",
-        ),
+        # Builds refer to both, so that none can point at the registry of another customer.
+        UniqueConstraint("customer_id", "id"),
         index(
             "uq_registry_credentials_live_default",
             "customer_id",
@@ -412,6 +420,7 @@ class BuildCacheRegistry(Base):
     first_built_at: Mapped[CreationTimestamp] = mapped_column(comment="When the image was built")
     first_built_by_customer: Mapped[CustomerId | None] = mapped_column(
         ForeignKey("customers.customer_id", ondelete="SET NULL"),
+        **NOT_FOR_TENANTS,
         comment="Customer whose build made the image",
     )
     build_duration_seconds: Mapped[Seconds] = mapped_column(
@@ -420,17 +429,20 @@ class BuildCacheRegistry(Base):
     image_size_bytes: Mapped[ByteCount | None] = mapped_column(comment="Size of the image")
     image_layers: Mapped[int | None] = mapped_column(comment="Number of layers in the image")
     cache_hit_count: Mapped[ByteCount] = mapped_column(
-        server_default="0", comment="Hits so far; kept exact by the access log's trigger"
+        server_default="0",
+        **NOT_FOR_TENANTS,
+        comment="Hits so far; kept exact by the access log's trigger",
     )
     last_accessed_at: Mapped[datetime.datetime | None] = mapped_column(
-        comment="When the entry was last looked up; kept by the access log's trigger"
+        **NOT_FOR_TENANTS, comment="When the entry was last looked up; kept by the access log's trigger"
     )
     total_customers_served: Mapped[int] = mapped_column(
         server_default="1",
+        **NOT_FOR_TENANTS,
         comment="Distinct customers who got the image; kept exact by the access log's trigger",
     )
     manifest_json: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, comment="The manifest itself, as a JSON object"
+        JSONB, **NOT_FOR_TENANTS, comment="The manifest itself, as a JSON object"
     )
     expires_at: Mapped[datetime.datetime | None] = mapped_column(
         comment="When the entry stops being offered; NULL is never"
@@ -442,7 +454,7 @@ class BuildCacheRegistry(Base):
     customers_served: Mapped[bytes] = mapped_column(
         LargeBinary,
         server_default=text("'\\x'::bytea"),
-        deferred=True,
+        **NOT_FOR_TENANTS,
         comment="One bit per customers.customer_number that got the image: an exact count at a flat cost",
     )
 

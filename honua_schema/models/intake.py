@@ -8,7 +8,14 @@ import enum
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Numeric, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Numeric,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -161,12 +168,19 @@ class BuildManifest(Base):
     customer: Mapped[Customer | None] = relationship(back_populates="manifests")
     build: Mapped[BuildQueue | None] = relationship()
     build_cache: Mapped[BuildCacheRegistry | None] = relationship()
-    conversations: Mapped[list[Conversation]] = relationship(back_populates="manifest", passive_deletes=True)
+    conversations: Mapped[list[Conversation]] = relationship(
+        back_populates="manifest",
+        passive_deletes=True,
+        foreign_keys="Conversation.build_manifest_id",
+        primaryjoin="BuildManifest.id == Conversation.build_manifest_id",
+    )
     requirement_extractions: Mapped[list[RequirementExtraction]] = relationship(
         back_populates="manifest", passive_deletes=True
     )
 
     __table_args__ = (
+        # Conversations refer to both, so that none can point at the manifest of another customer.
+        UniqueConstraint("customer_id", "id"),
         one_of("manifest_format", ManifestFormat),
         one_of("generated_by", ManifestSource),
         one_of("deployment_status", DeploymentStatus),
@@ -282,7 +296,11 @@ class Conversation(Base):
     )
 
     customer: Mapped[Customer | None] = relationship(back_populates="conversations")
-    manifest: Mapped[BuildManifest | None] = relationship(back_populates="conversations")
+    manifest: Mapped[BuildManifest | None] = relationship(
+        back_populates="conversations",
+        foreign_keys=[build_manifest_id],
+        primaryjoin="Conversation.build_manifest_id == BuildManifest.id",
+    )
     messages: Mapped[list[ConversationMessage]] = relationship(
         back_populates="conversation", passive_deletes=True, order_by="ConversationMessage.sequence_number"
     )
@@ -294,6 +312,13 @@ class Conversation(Base):
     )
 
     __table_args__ = (
+        # As long as no customer is known, only the key of the column itself counts.
+        ForeignKeyConstraint(
+            ["customer_id", "build_manifest_id"],
+            ["build_manifests.customer_id", "build_manifests.id"],
+            onupdate="CASCADE",
+            ondelete="SET NULL (build_manifest_id)",
+        ),
         one_of("status", ConversationStatus),
         one_of("conversation_type", ConversationType),
         in_range("confidence_score", 0, 1),
@@ -312,6 +337,7 @@ class Conversation(Base):
         index(
             "ix_conversations_build_manifest_id",
             "build_manifest_id",
+            "customer_id",
             where="build_manifest_id IS NOT NULL",
             serves="the conversation behind a manifest; deletion of a manifest",
         ),

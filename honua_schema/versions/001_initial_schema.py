@@ -409,6 +409,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_credentials")),
+        sa.UniqueConstraint("customer_id", "id", name=op.f("uq_registry_credentials_customer_id_id")),
         comment="Logins to customers' container registries, encrypted by the application",
     )
     op.create_table(

@@ -127,7 +127,10 @@ def upgrade() -> None:
             comment="When that worker claimed the build",
         ),
         sa.Column(
-            "target_registry_id", sa.Uuid(), nullable=True, comment="Registry that the image is pushed to"
+            "target_registry_id",
+            sa.Uuid(),
+            nullable=True,
+            comment="Registry that the image is pushed to; one of the same customer",
         ),
         sa.Column(
             "architecture",
@@ -249,16 +252,16 @@ def upgrade() -> None:
         sa.CheckConstraint("steps_completed >= 0", name=op.f("ck_build_queue_steps_completed_range")),
         sa.CheckConstraint("total_steps >= 0", name=op.f("ck_build_queue_total_steps_range")),
         sa.ForeignKeyConstraint(
+            ["customer_id", "target_registry_id"],
+            ["registry_credentials.customer_id", "registry_credentials.id"],
+            name=op.f("fk_build_queue_customer_id_target_registry_id"),
+            ondelete="SET NULL (target_registry_id)",
+        ),
+        sa.ForeignKeyConstraint(
             ["customer_id"],
             ["customers.customer_id"],
             name=op.f("fk_build_queue_customer_id"),
             ondelete="CASCADE",
-        ),
-        sa.ForeignKeyConstraint(
-            ["target_registry_id"],
-            ["registry_credentials.id"],
-            name=op.f("fk_build_queue_target_registry_id"),
-            ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_build_queue")),
         comment="Builds that were ordered: waiting, running and ended",

@@ -173,6 +173,7 @@ def upgrade() -> None:
             ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_build_manifests")),
+        sa.UniqueConstraint("customer_id", "id", name=op.f("uq_build_manifests_customer_id_id")),
         comment="What customers want built: the outcome of an intake conversation",
     )
     op.create_table(
@@ -346,6 +347,13 @@ def upgrade() -> None:
             ["build_manifests.id"],
             name=op.f("fk_conversations_build_manifest_id"),
             ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["customer_id", "build_manifest_id"],
+            ["build_manifests.customer_id", "build_manifests.id"],
+            name=op.f("fk_conversations_customer_id_build_manifest_id"),
+            onupdate="CASCADE",
+            ondelete="SET NULL (build_manifest_id)",
         ),
         sa.ForeignKeyConstraint(
             ["customer_id"],

@@ -68,9 +68,6 @@ def upgrade() -> None:
         postgresql_where="status = 'trial'",
     )
     op.create_index(
-        "ix_registry_credentials_customer_id", "registry_credentials", ["customer_id"], unique=False
-    )
-    op.create_index(
         "ix_registry_credentials_encryption_key_id",
         "registry_credentials",
         ["encryption_key_id"],
@@ -195,7 +192,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_build_queue_target_registry_id",
         "build_queue",
-        ["target_registry_id"],
+        ["target_registry_id", "customer_id"],
         unique=False,
         postgresql_where="target_registry_id IS NOT NULL",
     )
@@ -379,7 +376,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_conversations_build_manifest_id",
         "conversations",
-        ["build_manifest_id"],
+        ["build_manifest_id", "customer_id"],
         unique=False,
         postgresql_where="build_manifest_id IS NOT NULL",
     )
@@ -565,7 +562,6 @@ def downgrade() -> None:
     op.drop_index("uq_registry_credentials_live_default", table_name="registry_credentials")
     op.drop_index("ix_registry_credentials_invalid", table_name="registry_credentials")
     op.drop_index("ix_registry_credentials_encryption_key_id", table_name="registry_credentials")
-    op.drop_index("ix_registry_credentials_customer_id", table_name="registry_credentials")
     op.drop_index("ix_licenses_trial_expires_at", table_name="licenses")
     op.drop_index("ix_licenses_features", table_name="licenses")
     op.drop_index("ix_licenses_expires_at", table_name="licenses")

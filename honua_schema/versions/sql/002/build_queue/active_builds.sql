@@ -12,7 +12,10 @@ SELECT
     b.started_at,
     b.timeout_at,
     floor(extract(epoch FROM now() - b.started_at))::integer AS elapsed_seconds,
-    greatest(ceil(extract(epoch FROM b.timeout_at - now())), 0)::integer AS remaining_seconds,
+    CASE
+        WHEN b.timeout_at > now() THEN ceil(extract(epoch FROM b.timeout_at - now()))::integer
+        WHEN b.timeout_at <= now() THEN 0
+    END AS remaining_seconds,
     b.estimated_duration_seconds,
     b.retry_count
 FROM build_queue AS b

@@ -25,4 +25,5 @@ $$;
 COMMENT ON FUNCTION lock_license IS
     'Locks a customer''s licence until the transaction ends, and returns it as it is then; NULL when there is '
     'none. Whoever counts towards a limit of the licence calls it first, so that limits hold under concurrency. '
-    'Under REPEATABLE READ and SERIALIZABLE, of two such transactions at once one fails with 40001.';
+    'Under REPEATABLE READ and SERIALIZABLE, of two such transactions at once one fails with 40001; for that, all who '
+    'write for a customer must use these levels, or none.';

@@ -1,0 +1,30 @@
+CREATE OR REPLACE FUNCTION check_manifest_build() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    -- A foreign key on both columns would need another unique index on the queue, to be kept up by every claim.
+    IF TG_TABLE_NAME = 'build_manifests' AND NOT EXISTS (
+            SELECT
+            FROM build_queue AS b
+            WHERE b.id = NEW.deployment_id AND b.customer_id = NEW.customer_id
+        )
+        OR TG_TABLE_NAME = 'build_queue' AND EXISTS (
+            SELECT
+            FROM build_manifests AS m
+            WHERE m.deployment_id = NEW.id AND m.customer_id <> NEW.customer_id
+        )
+    THEN
+        RAISE EXCEPTION 'insert or update on table "%" violates the rule that a manifest''s build is its customer''s',
+            TG_TABLE_NAME
+            USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME,
+                CONSTRAINT = 'fk_build_manifests_customer_id_deployment_id',
+                HINT = 'Give the id of a build of the same customer as deployment_id.';
+    END IF;
+    RETURN NEW;
+END;
+$$;
+
+COMMENT ON FUNCTION check_manifest_build IS
+    'Keeps a manifest from pointing at a build that is not there or is another customer''s, with 23503 for both: who '
+    'may not see that build learns nothing from it.';
