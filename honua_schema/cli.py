@@ -145,10 +145,17 @@ def print_progress(progress: Progress) -> None:
     Args:
         progress: What the runner reports.
     """
-    if progress.phase == "finished":
-        typer.echo(f"{progress.version} {progress.name}".ljust(40) + f"{progress.execution_time_ms:>8} ms")
-    elif progress.phase != "started":
-        typer.echo(progress.message, err=True)
+    name = f"{progress.version} {progress.name}".ljust(40)
+    on_terminal = sys.stdout.isatty()
+    match progress.phase:
+        case "started" if on_terminal and progress.version:
+            typer.echo(f"{name} ...", nl=False)
+        case "finished" if progress.version:
+            beginning = "\r" if on_terminal else ""
+            typer.echo(f"{beginning}{name}{progress.execution_time_ms:>8} ms")
+        case "waiting" | "retrying":
+            beginning = "\n" if on_terminal else ""
+            typer.echo(f"{beginning}{progress.message}", err=True)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,9 @@ def lock_holder(connection: Connection) -> str | None:
     holder = connection.execute(LOCK_HOLDER).first()
     if holder is None:
         return None
-    return f"pid {holder.pid}, role {holder.usename}, application {holder.application_name}"
+    return (
+        f"pid {holder.pid}, role {holder.usename}, application {holder.application_name or 'without a name'}"
+    )
 
 
 def settings_of_transaction(lock_timeout: timedelta) -> str:

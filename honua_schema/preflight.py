@@ -112,6 +112,11 @@ def refuse_unsuitable_server(server: Server) -> None:
             f"Transactions of role {server.role} in database {server.database} are read-only.",
             "Turn default_transaction_read_only off for this role and database, or connect as another role.",
         )
+    if owner := server.version_table_owner:
+        raise SchemaError(
+            f"The tables belong to role {owner}, whose rights role {server.role} does not have.",
+            f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{server.role}"',
+        )
     if not server.may_create_in_public:
         raise SchemaError(
             f"Role {server.role} may not create tables in the schema public of database {server.database}.",
@@ -122,11 +127,6 @@ def refuse_unsuitable_server(server: Server) -> None:
             f"Role {server.role} may not create the schema {PARTITION_SCHEMA} in database {server.database}, "
             "where the partitions of the logs live.",
             f'An administrator runs: GRANT CREATE ON DATABASE "{server.database}" TO "{server.role}"',
-        )
-    if owner := server.version_table_owner:
-        raise SchemaError(
-            f"The tables belong to role {owner}, whose rights role {server.role} does not have.",
-            f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{server.role}"',
         )
 
 

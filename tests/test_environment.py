@@ -242,6 +242,7 @@ class TestNewRevision:
         config = Config(PROJECT / "alembic.ini")
         config.set_main_option("version_locations", str(tmp_path))
         config.set_main_option("path_separator", "newline")
+        config.config_file_name = None  # it has been read; logging stays as the tests have it
         return config
 
     def test_the_next_number_is_picked_and_no_database_is_needed(
