@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import TextClause, text
 
+from honua_schema import privileges, sqlfile
 from honua_schema.models.base import PARTITION_SCHEMA, Base
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def read(connection: Connection, schemas: Schemas = DEPLOYED) -> Catalog:
             "main": schemas.main,
             "partitions": schemas.partitions,
             "tables": list(Base.metadata.tables),
+            "roles": list(group_roles()),
         },
     )
 
@@ -128,6 +130,13 @@ def read(connection: Connection, schemas: Schemas = DEPLOYED) -> Catalog:
         }
         for row in rows
     }
+
+
+@cache
+def group_roles() -> tuple[str, ...]:
+    """Return the roles that the manifest of privileges declares: each exists, and is nothing but a group."""
+    manifest = sqlfile.CURRENT / "system" / "privileges.toml"
+    return privileges.parse(manifest.read_text(encoding="utf-8")).roles
 
 
 def read_dependencies(connection: Connection) -> list[tuple[Key, Key]]:

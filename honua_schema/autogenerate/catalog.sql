@@ -60,7 +60,14 @@ access AS (
             SELECT CAST('pg_namespace' AS regclass), n.oid, 0, n.nspowner,
                 coalesce(n.nspacl, acldefault('n', n.nspowner))
             FROM pg_namespace AS n
-            JOIN namespace USING (oid)
+            WHERE n.nspname = :partitions
+            UNION ALL  -- what others may do in the schema public, such as upgrading, is not declared
+            SELECT CAST('pg_namespace' AS regclass), n.oid, 0, n.nspowner, array_agg(a.item)
+            FROM pg_namespace AS n
+            CROSS JOIN LATERAL unnest(n.nspacl) AS a (item)
+            CROSS JOIN LATERAL aclexplode(ARRAY[a.item]) AS e
+            WHERE n.nspname = :main AND (e.grantee = 0 OR pg_get_userbyid(e.grantee) = ANY (:roles))
+            GROUP BY n.oid, n.nspowner
             UNION ALL
             SELECT CAST('pg_type' AS regclass), t.oid, 0, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
             FROM pg_type AS t
@@ -393,9 +400,45 @@ object (kind, table_name, name, classid, objid, subid, owner, properties) AS (
     JOIN namespace AS n ON n.oid = d.defaclnamespace
 
     UNION ALL
-    SELECT 'schema', NULL, quote_ident(n.nspname), CAST('pg_namespace' AS regclass), n.oid, 0, n.nspowner, '{}'
+    SELECT
+        'schema',
+        NULL,
+        quote_ident(n.nspname),
+        CAST('pg_namespace' AS regclass),
+        n.oid,
+        0,
+        CASE WHEN n.nspname = :partitions THEN n.nspowner END,  -- the other one is PostgreSQL's own
+        '{}'
     FROM pg_namespace AS n
-    WHERE n.nspname = :partitions
+    WHERE n.nspname IN (:main, :partitions)
+
+    UNION ALL
+    SELECT
+        'role',
+        NULL,
+        quote_ident(r.rolname),
+        CAST('pg_authid' AS regclass),
+        r.oid,
+        0,
+        NULL,
+        jsonb_build_object(
+            'attributes', concat_ws(
+                ' ',
+                CASE WHEN r.rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END,
+                CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+                CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+                CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+                CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+                CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END
+            ),
+            'member of', (
+                SELECT string_agg(quote_ident(pg_get_userbyid(m.roleid)), ', ' ORDER BY m.roleid)
+                FROM pg_auth_members AS m
+                WHERE m.member = r.oid
+            )
+        )
+    FROM pg_roles AS r
+    WHERE r.rolname = ANY (:roles)
 )
 SELECT
     o.kind,
@@ -406,6 +449,7 @@ SELECT
         o.properties || jsonb_build_object(
             'comment', CASE
                 WHEN o.subid > 0 THEN col_description(o.objid, o.subid)
+                WHEN o.kind = 'role' OR o.kind = 'schema' AND o.owner IS NULL THEN NULL
                 ELSE obj_description(o.objid, CAST(CAST(o.classid AS regclass) AS name))
             END,
             'owner', CASE

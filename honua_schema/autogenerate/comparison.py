@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 LIMIT_WAITING = text("SET LOCAL lock_timeout = '5s'")
 TODAY = text("SELECT CAST(now() AT TIME ZONE 'UTC' AS date)")
 
+# Roles belong to the server: they cannot be made a second time.
+GROUP_ROLES = {
+    catalog.Identity("role", None, name): {"attributes": "NOLOGIN"} for name in catalog.group_roles()
+}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -54,11 +59,12 @@ def compare(connection: Connection) -> Comparison:
         deployed = catalog.read(connection)
         dependencies = catalog.read_dependencies(connection)
         with shadow.made(connection) as schemas:
-            declared = catalog.read(connection, schemas)
+            declared = catalog.read(connection, schemas) | GROUP_ROLES
             found = differences.find(declared, deployed, today)
             if found:
                 shadow.restore(connection, {each.name for each in found})
-                remaining = differences.find(catalog.read(connection, schemas), deployed, today)
+                restored = catalog.read(connection, schemas) | GROUP_ROLES
+                remaining = differences.find(restored, deployed, today)
                 still_different = {(each.identity, each.aspect) for each in remaining}
                 found = [each for each in found if (each.identity, each.aspect) in still_different]
     return Comparison(declared, deployed, found, dependencies)

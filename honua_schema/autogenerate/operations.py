@@ -64,9 +64,9 @@ class CreateSqlObjectOp(SqlObjectOp):
 
     verb = "create"
 
-    def reverse(self) -> DropSqlObjectOp:
-        """Return the operation that takes this one back."""
-        return DropSqlObjectOp(self.copy)
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that takes this one back; a script leaves nothing to take back."""
+        return OpContainer() if self.copy.object.kind == "script" else DropSqlObjectOp(self.copy)
 
 
 class DropSqlObjectOp(SqlObjectOp):
@@ -158,8 +158,13 @@ def _render_drop(context: AutogenContext, operation: SqlObjectOp) -> str:
 
 
 @renderers.dispatch_for(ExecuteStatementsOp)
-def _render_statements(_: AutogenContext, operation: ExecuteStatementsOp) -> str:
-    return f"sqlfile.execute({operation.forward!r})"
+def _render_statements(_: AutogenContext, operation: ExecuteStatementsOp) -> list[str]:
+    return [f"sqlfile.execute({operation.forward!r})"] if operation.forward else []
+
+
+@renderers.dispatch_for(OpContainer)
+def _render_nothing(_: AutogenContext, __: OpContainer) -> list[str]:
+    return []
 
 
 @renderers.dispatch_for(AdvisedOp)

@@ -1,12 +1,14 @@
 """From differences to the operations that a revision needs.
 
-In upgrade() that is, in this order: drop what is gone or cannot be replaced, change the tables, create and
-replace, grant. downgrade() does the opposite in the opposite order.
+In upgrade() that is, in this order: run changed scripts, drop what is gone or cannot be replaced, change the
+tables, create and replace, grant. downgrade() does the opposite in the opposite order.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -28,97 +30,166 @@ if TYPE_CHECKING:
 
     from alembic.operations.ops import MigrateOperation
 
-    from honua_schema.autogenerate.catalog import Identity, Key, Properties
+    from honua_schema.autogenerate.catalog import Catalog, Identity, Key, Properties
     from honua_schema.autogenerate.comparison import Comparison
     from honua_schema.autogenerate.differences import Difference
     from honua_schema.sqlfile import SqlObject
 
-OF_SITE = ("owner", "grants")
-"""Properties that an SQL file does not make."""
+IN_FILES = ("function", "view", "trigger")
+"""Kinds of object that have an SQL file each."""
+APART = ("owner", "grants")
+"""Properties that are not changed with the rest of an object."""
 
 
-def key_of(identity: Identity) -> Key:
-    """Return the key of the object that an identity is, or belongs to in the case of a view's column.
-
-    Args:
-        identity: What the catalog names.
-    """
-    kind = "function" if identity.kind == "procedure" else identity.kind
-    return kind, identity.table, identity.name.partition("(")[0]
-
-
-@dataclass
-class SqlObjectPlan:
-    """What happens to the functions, views, triggers and other objects that SQL files declare.
-
-    Attributes:
-        before: Operations that come before those on tables.
-        after: Operations that come after those on tables.
-        recreated: Objects that are dropped and made again, and so lose their grants.
-    """
-
-    before: list[MigrateOperation]
-    after: list[MigrateOperation]
-    recreated: set[Key]
-
-
-def plan_sql_objects(
+def plan(
     comparison: Comparison,
     declared: Iterable[SqlObject],
     frozen: Mapping[Key, FrozenCopy],
-    table_operations: Iterable[Any],
-) -> SqlObjectPlan:
-    """Work out how the declared SQL objects come about.
+    table_operations: list[Any],
+    reflect: Callable[[str], sa.Table],
+) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
+    """Return the operations of upgrade() that come before and after those that Alembic found.
 
     Args:
         comparison: Where the database differs.
         declared: The objects of the current SQL files.
         frozen: The newest frozen copy of each object that a revision ever made.
         table_operations: What Alembic found to be done with tables.
+        reflect: Returns a table as it is in the database.
     """
-    current = {(each.kind, each.table, each.name): each for each in declared if each.kind != "script"}
-    existing = {key_of(identity) for identity in comparison.deployed}
-    changed = {
-        key
-        for difference in comparison.differences
-        if difference.aspect not in OF_SITE
-        for key in _owners_of(difference.identity)
-        if key in current and key in existing
-    }
-    removed = {key for key in frozen if key in existing and key not in current}
-    altered = set(_altered(table_operations))
-    unreplaceable = {key for key in changed if not _is_replaceable(key, comparison, has_losses=bool(altered))}
-    dropped = _with_dependents(removed | unreplaceable, altered, comparison.dependencies, frozen)
-
-    def copy_of(key: Key) -> FrozenCopy:
-        known = frozen.get(key)
-        if known and known.object.text == current[key].text:
-            return known
-        return FrozenCopy(current[key])
-
-    drops = [
-        DropSqlObjectOp(frozen[key])
-        for key in reversed(_ordered([frozen[key].object for key in dropped & existing]))
+    of_objects = _ObjectPlan(comparison, list(declared), frozen, table_operations)
+    of_grants = _GrantPlan(comparison, of_objects.dropped)
+    before = [
+        *of_objects.scripts(),
+        *of_grants.restoring_in_downgrade(),
+        *of_objects.policy_drops(),
+        *of_objects.drops(),
     ]
-    creations: list[MigrateOperation] = []
-    for key in _ordered(current.values()):
-        if key in changed and key not in dropped and key in frozen:
-            creations.append(ReplaceSqlObjectOp(copy_of(key), frozen[key]))
-        elif key not in existing or key in dropped | changed:
-            creations.append(CreateSqlObjectOp(copy_of(key)))
-    return SqlObjectPlan(list(drops), creations, dropped & current.keys())
+    after = [
+        *_plan_tables(comparison, table_operations, reflect),
+        *of_objects.creations(),
+        *of_objects.policy_creations(),
+        *of_grants.granting(),
+    ]
+    return before, after
 
 
-def _ordered(objects: Iterable[SqlObject]) -> list[Key]:
-    return [(each.kind, each.table, each.name) for each in sqlfile.in_order(objects)]
+def _key_of(identity: Identity) -> Key:
+    kind = "function" if identity.kind == "procedure" else identity.kind
+    return kind, identity.table, identity.name.partition("(")[0]
 
 
 def _owners_of(identity: Identity) -> list[Key]:
-    """Return what a difference may be a difference of: the object, or the view whose column it is."""
-    keys = [key_of(identity)]
-    if identity.table:
-        keys.append(("view", None, identity.table))
-    return keys
+    """Return the keys of the object, and of the view whose column it may be."""
+    return [_key_of(identity), *([("view", None, identity.table)] if identity.table else [])]
+
+
+@dataclass(frozen=True)
+class _ObjectPlan:
+    """What happens to functions, views, triggers and policies."""
+
+    comparison: Comparison
+    declared: list[SqlObject]
+    frozen: Mapping[Key, FrozenCopy]
+    table_operations: list[Any]
+
+    @cached_property
+    def current(self) -> dict[Key, SqlObject]:
+        return {(each.kind, each.table, each.name): each for each in self.declared if each.kind in IN_FILES}
+
+    @cached_property
+    def existing(self) -> set[Key]:
+        return {_key_of(identity) for identity in self.comparison.deployed}
+
+    @cached_property
+    def changed(self) -> set[Key]:
+        """What is there, but not as declared."""
+        return {
+            key
+            for difference in self.comparison.differences
+            if difference.aspect not in APART
+            for key in _owners_of(difference.identity)
+            if key in self.existing
+            and (key in self.current or key in self._policies(self.comparison.declared))
+        }
+
+    @cached_property
+    def dropped(self) -> set[Key]:
+        """What has to go, if only to come back: what depends on something that goes, goes with it."""
+        policies = self._policies(self.comparison.deployed)
+        removed = {key for key in self.frozen if key[0] in IN_FILES and key not in self.current}
+        removed |= policies - self._policies(self.comparison.declared)
+        altered = set(_altered(self.table_operations))
+        unreplaceable = {
+            key for key in self.changed if not _is_replaceable(key, self.comparison, has_losses=bool(altered))
+        }
+        ours = self.frozen.keys() | policies
+        found = (removed & self.existing) | (unreplaceable & ours)
+        pending = [*found, *altered]
+        while pending:
+            needed = pending.pop()
+            needing = {one for one, other in self.comparison.dependencies if other == needed}
+            needing = needing & ours - found
+            found |= needing
+            pending += needing
+        return found
+
+    def scripts(self) -> Iterator[MigrateOperation]:
+        for each in self.declared:
+            key = (each.kind, each.table, each.name)
+            if each.kind != "script":
+                continue
+            if key not in self.frozen:
+                yield CreateSqlObjectOp(FrozenCopy(each))
+            elif self.frozen[key].object.text != each.text:
+                yield ReplaceSqlObjectOp(FrozenCopy(each), self.frozen[key])
+
+    def drops(self) -> Iterator[MigrateOperation]:
+        copies = [self.frozen[key] for key in self.dropped if key[0] in IN_FILES]
+        by_key = {(copy.object.kind, copy.object.table, copy.object.name): copy for copy in copies}
+        for each in reversed(sqlfile.in_order(copy.object for copy in copies)):
+            yield DropSqlObjectOp(by_key[each.kind, each.table, each.name])
+
+    def creations(self) -> Iterator[MigrateOperation]:
+        for each in sqlfile.in_order(self.current.values()):
+            key = (each.kind, each.table, each.name)
+            previous = self.frozen.get(key)
+            copy = previous if previous and previous.object.text == each.text else FrozenCopy(each)
+            if key in self.changed and key not in self.dropped and previous:
+                yield ReplaceSqlObjectOp(copy, previous)
+            elif key not in self.existing or key in self.dropped | self.changed:
+                yield CreateSqlObjectOp(copy)
+
+    def policy_drops(self) -> Iterator[MigrateOperation]:
+        for identity, properties in self._policy_items(self.comparison.deployed):
+            if _key_of(identity) in self.dropped:
+                create = statements.create_policy(identity, properties)
+                yield ExecuteStatementsOp(identity, "existence", statements.drop_policy(identity), create)
+
+    def policy_creations(self) -> Iterator[MigrateOperation]:
+        for identity, properties in self._policy_items(self.comparison.declared):
+            if _key_of(identity) in self.dropped or _key_of(identity) not in self.existing:
+                create = self._declared_text(identity) or statements.create_policy(identity, properties)
+                yield ExecuteStatementsOp(identity, "existence", create, statements.drop_policy(identity))
+
+    def _declared_text(self, identity: Identity) -> str | None:
+        """Return the statement that creates a policy as it was written: PostgreSQL spells it otherwise."""
+        statement = re.compile(
+            rf"^CREATE POLICY {identity.name} ON {identity.table} .*?;$", re.MULTILINE | re.DOTALL
+        )
+        texts = (each.text for each in self.declared if each.kind == "privileges")
+        return next((match[0] for match in map(statement.search, texts) if match), None)
+
+    def _policies(self, catalog: Catalog) -> set[Key]:
+        return {_key_of(identity) for identity, _ in self._policy_items(catalog)}
+
+    @staticmethod
+    def _policy_items(catalog: Catalog) -> list[tuple[Identity, Properties]]:
+        return [
+            (identity, properties)
+            for identity, properties in catalog.items()
+            if identity.kind == "policy" and identity.table in Base.metadata.tables
+        ]
 
 
 def _altered(operations: Iterable[Any]) -> Iterator[Key]:
@@ -135,89 +206,69 @@ def _altered(operations: Iterable[Any]) -> Iterator[Key]:
 
 def _is_replaceable(key: Key, comparison: Comparison, *, has_losses: bool) -> bool:
     """Return whether CREATE OR REPLACE can turn the deployed object into the declared one, and back."""
-    kind = key[0]
     before, after = (
         {identity: each for identity, each in catalog.items() if key in _owners_of(identity)}
         for catalog in (comparison.deployed, comparison.declared)
     )
-    match kind:
+
+    def stays(*aspects: str) -> bool:
+        old, new = (
+            {identity: [each.get(aspect) for aspect in aspects] for identity, each in objects.items()}
+            for objects in (before, after)
+        )
+        return old == new
+
+    match key[0]:
         case "trigger":
-            return not any(
-                "CONSTRAINT TRIGGER" in each["definition"] for each in (*before.values(), *after.values())
-            )
+            definitions = (each["definition"] for each in (*before.values(), *after.values()))
+            return not any("CONSTRAINT TRIGGER" in definition for definition in definitions)
         case "view":
-            return _select(before, "type", "position") == _select(after, "type", "position")
+            return stays("type", "position")
         case "function":
-            # PostgreSQL checks the body of an SQL function against the tables as they are at that moment.
+            # The body of an SQL function must fit the tables as they are when it is created.
             is_checked = any(each["language"] == "sql" for each in before.values())
-            signature = ("arguments", "result")
-            return _select(before, *signature) == _select(after, *signature) and not (
-                is_checked and has_losses
-            )
+            return stays("arguments", "result") and not (is_checked and has_losses)
     return False
 
 
-def _select(objects: Mapping[Identity, Properties], *names: str) -> dict[Identity, list[str | None]]:
-    return {identity: [each.get(name) for name in names] for identity, each in objects.items()}
-
-
-def _with_dependents(
-    seeds: Collection[Key],
-    altered: Collection[Key],
-    dependencies: Collection[tuple[Key, Key]],
-    ours: Collection[Key],
-) -> set[Key]:
-    """Return the seeds and whatever of ours depends on them, or on an altered column or table."""
-    found, pending = set(seeds), [*seeds, *altered]
-    while pending:
-        needed = pending.pop()
-        new = {
-            dependent for dependent, needs in dependencies if needs == needed and dependent in ours
-        } - found
-        found |= new
-        pending += new
-    return found
-
-
-def plan_tables(
+def _plan_tables(
     comparison: Comparison, table_operations: Iterable[Any], reflect: Callable[[str], sa.Table]
 ) -> Iterator[MigrateOperation]:
-    """Yield operations for what Alembic's own comparison of tables does not see.
-
-    Args:
-        comparison: Where the database differs.
-        table_operations: What Alembic found to be done with tables.
-        reflect: Returns a table as it is in the database.
-    """
+    """Yield operations for what Alembic's own comparison of tables does not see."""
     planned = {
         getattr(each, "index_name", None) or getattr(each, "constraint_name", None)
         for each in table_operations
     }
     for difference in comparison.differences:
         identity = difference.identity
-        if identity.is_partition and difference.aspect == "existence":
-            yield from _create_partition(identity, comparison)
+        if identity.kind == "table" and difference.aspect == "existence":
+            yield from _complete_table(identity, comparison)
         elif identity.table not in Base.metadata.tables and identity.name not in Base.metadata.tables:
             continue
-        elif identity.kind in {"constraint", "index"} and difference.aspect in {
-            "existence",
-            "definition",
-            "valid",
-        }:
+        elif identity.kind in {"constraint", "index"} and difference.aspect != "comment":
             if identity.name not in planned:
                 planned.add(identity.name)
                 yield from _replace(identity, difference, reflect)
-        elif difference.aspect not in OF_SITE:
-            forward = statements.alter(identity, difference.aspect, difference.found, difference.declared)
-            backward = statements.alter(identity, difference.aspect, difference.declared, difference.found)
+        elif difference.aspect not in APART:
+            values = difference.found, difference.declared
+            forward = statements.alter(identity, difference.aspect, *values)
+            backward = statements.alter(identity, difference.aspect, *reversed(values))
             if forward and backward:
                 yield ExecuteStatementsOp(identity, difference.aspect, forward, backward)
 
 
-def _create_partition(identity: Identity, comparison: Comparison) -> Iterator[MigrateOperation]:
-    if identity in comparison.declared and identity not in comparison.deployed:
-        forward = statements.create_partition(identity, comparison.declared[identity])
+def _complete_table(identity: Identity, comparison: Comparison) -> Iterator[MigrateOperation]:
+    """Yield what Alembic's create_table leaves out."""
+    declared = comparison.declared.get(identity)
+    if declared is None or identity in comparison.deployed:
+        return
+    if identity.is_partition:
+        forward = statements.create_partition(identity, declared)
         yield ExecuteStatementsOp(identity, "existence", forward, f"DROP TABLE {identity.name};")
+    for aspect in ("row security", "row security for the owner"):
+        if declared[aspect] not in {"DISABLED", "NOT FORCED"}:
+            forward = statements.alter(identity, aspect, None, declared[aspect]) or ""
+            yield ExecuteStatementsOp(identity, aspect, forward, "")
 
 
 def _replace(
@@ -225,19 +276,19 @@ def _replace(
 ) -> Iterator[MigrateOperation]:
     """Yield operations that drop the constraint or index that is there and create the declared one."""
     table = str(identity.table)
-    found = difference.found is not None and _find(reflect(table), identity)
-    declared = difference.declared is not None and _find(Base.metadata.tables[table], identity)
-    if (difference.found is not None and not found) or (difference.declared is not None and not declared):
-        # An exclusion constraint, for example, is not reflected.
-        yield from _replace_constraint_text(identity, difference)
+    found = difference.found and _find(reflect(table), identity)
+    declared = difference.declared and _find(Base.metadata.tables[table], identity)
+    if identity.kind == "constraint" and None in {found, declared}:
+        # Not everything is reflected, exclusion constraints are not.
+        yield _replace_constraint(identity, difference)
         return
     if isinstance(found, sa.Index):
         yield ops.DropIndexOp.from_index(found)
-    elif found:
+    elif isinstance(found, sa.Constraint):
         yield ops.DropConstraintOp.from_constraint(found)
     if isinstance(declared, sa.Index):
         yield ops.CreateIndexOp.from_index(declared)
-    elif declared:
+    elif isinstance(declared, sa.Constraint):
         yield ops.AddConstraintOp.from_constraint(declared)
 
 
@@ -246,44 +297,41 @@ def _find(table: sa.Table, identity: Identity) -> sa.Constraint | sa.Index | Non
     return next((each for each in candidates if each.name == identity.name), None)
 
 
-def _replace_constraint_text(identity: Identity, difference: Difference) -> Iterator[MigrateOperation]:
-    if identity.kind != "constraint":
-        return
-
+def _replace_constraint(identity: Identity, difference: Difference) -> ExecuteStatementsOp:
     def replace(old: str | None, new: str | None) -> str:
         drop = f"ALTER TABLE {identity.table} DROP CONSTRAINT {identity.name};"
         add = f"ALTER TABLE {identity.table} ADD CONSTRAINT {identity.name} {new};"
         return "\n".join([*([drop] if old else []), *([add] if new else [])])
 
-    forward, backward = (
-        replace(difference.found, difference.declared),
-        replace(difference.declared, difference.found),
+    found, declared = difference.found, difference.declared
+    return ExecuteStatementsOp(
+        identity, difference.aspect, replace(found, declared), replace(declared, found)
     )
-    yield ExecuteStatementsOp(identity, difference.aspect, forward, backward)
 
 
-def plan_grants(
-    comparison: Comparison, recreated: Collection[Key]
-) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
-    """Return operations that restore and change grants: the first go before all others, the second after.
+@dataclass(frozen=True)
+class _GrantPlan:
+    """What happens to grants: an object that is made again has lost its own."""
 
-    Args:
-        comparison: Where the database differs.
-        recreated: Objects that are dropped and made again.
-    """
-    before: list[MigrateOperation] = []
-    after: list[MigrateOperation] = []
-    for identity, properties in comparison.declared.items():
-        deployed = comparison.deployed.get(identity)
-        is_recreated = any(key in recreated for key in _owners_of(identity))
-        if deployed is None or is_recreated:
-            if forward := statements.grants_of_new(identity, properties):
-                after.append(ExecuteStatementsOp(identity, "grants", forward, ""))
-            if deployed and (backward := statements.grants_of_new(identity, deployed)):
-                before.append(ExecuteStatementsOp(identity, "grants", "", backward))
-        elif forward := statements.alter(
-            identity, "grants", deployed.get("grants"), properties.get("grants")
-        ):
-            backward = statements.alter(identity, "grants", properties.get("grants"), deployed.get("grants"))
-            after.append(ExecuteStatementsOp(identity, "grants", forward, backward or ""))
-    return before, after
+    comparison: Comparison
+    recreated: Collection[Key]
+
+    def restoring_in_downgrade(self) -> Iterator[MigrateOperation]:
+        for identity, deployed in self.comparison.deployed.items():
+            if self._is_recreated(identity) and (grants := statements.grants_of_new(identity, deployed)):
+                yield ExecuteStatementsOp(identity, "grants", "", grants)
+
+    def granting(self) -> Iterator[MigrateOperation]:
+        for identity, declared in self.comparison.declared.items():
+            deployed = self.comparison.deployed.get(identity)
+            if deployed is None or self._is_recreated(identity):
+                if grants := statements.grants_of_new(identity, declared):
+                    yield ExecuteStatementsOp(identity, "grants", grants, "")
+                continue
+            values = deployed.get("grants"), declared.get("grants")
+            if forward := statements.alter(identity, "grants", *values):
+                backward = statements.alter(identity, "grants", *reversed(values)) or ""
+                yield ExecuteStatementsOp(identity, "grants", forward, backward)
+
+    def _is_recreated(self, identity: Identity) -> bool:
+        return any(key in self.recreated for key in _owners_of(identity))

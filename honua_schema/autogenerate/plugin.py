@@ -55,21 +55,14 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     def reflect(table: str) -> sa.Table:
         return sa.Table(table, sa.MetaData(), autoload_with=connection, resolve_fks=False)
 
-    comparison = compare(connection)
-    of_tables = flatten(upgrade)
-    of_objects = planning.plan_sql_objects(
-        comparison, sqlfile.load_objects(), frozen_copies(context.migration_context.script), of_tables
+    before, after = planning.plan(
+        compare(connection),
+        sqlfile.load_objects(),
+        frozen_copies(context.migration_context.script),
+        flatten(upgrade),
+        reflect,
     )
-    grants = planning.plan_grants(comparison, of_objects.recreated)
-    beyond_alembic = planning.plan_tables(comparison, of_tables, reflect)
-    upgrade.ops = [
-        *grants[0],
-        *of_objects.before,
-        *upgrade.ops,
-        *beyond_alembic,
-        *of_objects.after,
-        *grants[1],
-    ]
+    upgrade.ops = [*before, *upgrade.ops, *after]
     return PriorityDispatchResult.CONTINUE
 
 
@@ -87,7 +80,6 @@ def frozen_copies(scripts: ScriptDirectory | None) -> dict[Key, FrozenCopy]:
         (each.kind, each.table, each.name): FrozenCopy(each, revision)
         for revision in revisions
         for each in sqlfile.load_objects(sqlfile.FROZEN / revision)
-        if each.kind != "script"
     }
 
 

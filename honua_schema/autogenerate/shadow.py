@@ -105,6 +105,8 @@ def made(connection: Connection) -> Iterator[Schemas]:
             "It is made in a schema of its own, in a transaction that is rolled back. An administrator runs: "
             f'GRANT CREATE ON DATABASE "{url.database}" TO "{url.username}"',
         ) from error
+    # Everybody may use the schema public.
+    connection.execute(text(f"GRANT USAGE ON SCHEMA {schemas.main} TO PUBLIC"))
     connection.execute(text(f"SET LOCAL search_path = {schemas.main}"))
     # The bodies name tables of the deployed schema as long as they are not called.
     with _redirected(connection, schemas), _explained(schemas):

@@ -71,6 +71,31 @@ def create_partition(identity: Identity, properties: Properties) -> str:
     return f"CREATE TABLE {identity.name} PARTITION OF {identity.table} {properties['partition bound']};"
 
 
+def drop_policy(identity: Identity) -> str:
+    """Return the statement that drops a policy.
+
+    Args:
+        identity: The policy.
+    """
+    return f"DROP POLICY {identity.name} ON {identity.table};"
+
+
+def create_policy(identity: Identity, properties: Properties) -> str:
+    """Return the statement that creates a policy.
+
+    Args:
+        identity: The policy.
+        properties: What the catalog says of it.
+    """
+    kind = "" if properties["kind"] == "PERMISSIVE" else f" AS {properties['kind']}"
+    using = f" USING ({properties['using']})" if "using" in properties else ""
+    check = f" WITH CHECK ({properties['check']})" if "check" in properties else ""
+    return (
+        f"CREATE POLICY {identity.name} ON {identity.table}{kind} FOR {properties['command']} "
+        f"TO {properties['roles']}{using}{check};"
+    )
+
+
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
