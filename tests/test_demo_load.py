@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -293,6 +294,15 @@ def test_two_loads_at_once_are_refused(database: URL) -> None:
 
     with pytest.raises(SchemaError, match="is being filled by another process"):
         load(libpq_uri(database), small_world(), report=load_again)
+
+
+def test_a_process_that_is_killed_ends_the_load_with_a_message(database: URL) -> None:
+    def kill(*_: object) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(SchemaError, match="ended from outside"):
+        load(libpq_uri(database), small_world(), processes=2, report=kill)
 
 
 def test_the_smallest_scale_loads(database: URL, connection: Connection) -> None:

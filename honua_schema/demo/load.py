@@ -8,6 +8,7 @@ import os
 import signal
 import uuid
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -162,7 +163,8 @@ def load(
         The number of rows.
 
     Raises:
-        SchemaError: The database has data already, or is being loaded by another process.
+        SchemaError: The database has data already, or is being loaded by another process; or one of the
+            processes was ended.
     """
     generator = Generator(world)
     with psycopg.connect(conninfo, autocommit=True) as connection, _only_one(conninfo):
@@ -228,6 +230,9 @@ def _copier(
     )
     try:
         yield copy
+    except BrokenProcessPool as error:
+        message = "A process that was loading data was ended from outside, perhaps for want of memory."
+        raise SchemaError(message, "Run it again: the load starts anew.") from error
     finally:
         executor.shutdown(cancel_futures=True)
 
