@@ -6,11 +6,12 @@ VENV := .venv
 PG_BIN ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test hammer lint clean
 
 help:
 	@echo 'make demo    an embedded PostgreSQL with realistic data, and what the schema answers'
 	@echo 'make test    the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
+	@echo 'make hammer  the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make clean   remove .venv and what was built; the demo keeps its data'
 
@@ -19,6 +20,9 @@ demo: $(VENV)/installed-embedded
 
 test: $(VENV)/installed-dev
 	$(VENV)/bin/pytest --numprocesses=auto --maxprocesses=8 $(if $(PG_BIN),--pg-bin='$(PG_BIN)')
+
+hammer: $(VENV)/installed-dev
+	PYTHONPATH=tests $(VENV)/bin/python -m hammer $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check
