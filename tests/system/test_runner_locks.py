@@ -92,7 +92,7 @@ def test_an_upgrade_killed_at_any_moment_leaves_whole_revisions_only(
             assert runner.rollback("base").success
     result = runner.apply_migrations()
     assert result.success, result.errors
-    assert runner.verify().is_good
+    assert runner.get_status().is_good
 
 
 def test_no_lock_is_left_behind(empty_database: URL, revisions: Any, watcher: Connection) -> None:
