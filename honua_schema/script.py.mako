@@ -1,6 +1,7 @@
 <%
     title = message[:1].upper() + message[1:].rstrip(".")
-    body = f"{imports or ''} {upgrades or ''} {downgrades or ''}"
+    body = f"{upgrades or ''} {downgrades or ''}"
+    by_hand = not upgrades
 %>\
 """${title}.
 
@@ -14,14 +15,16 @@ Revises: ${down_revision | comma,n}
 
 from __future__ import annotations
 
-% if not upgrades or "sa." in body:
+% if by_hand or "sa." in body:
 import sqlalchemy as sa
 % endif
-% if not upgrades or "op." in body:
+% if by_hand or "op." in body:
 from alembic import op
 % endif
-${imports if imports else ""}
-% if not upgrades or "sqlfile." in body:
+% if imports:
+${imports}
+% endif
+% if by_hand or "sqlfile." in body:
 
 from honua_schema import sqlfile
 % endif

@@ -7,9 +7,12 @@ schema differs in truth. Only new objects are locked: whoever uses the deployed 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import event, func, select, text
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import DBAPIError
 
 from honua_schema import database, sqlfile
@@ -108,39 +111,48 @@ def made(connection: Connection) -> Iterator[Schemas]:
     # Everybody may use the schema public.
     connection.execute(text(f"GRANT USAGE ON SCHEMA {schemas.main} TO PUBLIC"))
     connection.execute(text(f"SET LOCAL search_path = {schemas.main}"))
-    # The bodies name tables of the deployed schema as long as they are not called.
-    with _redirected(connection, schemas), _explained(schemas):
-        create_all(connection)
+    _execute(connection, [DEPLOYED.rename(schemas, statement) for statement in declared_statements()])
     yield schemas
 
 
-@contextmanager
-def _redirected(connection: Connection, schemas: Schemas) -> Iterator[None]:
-    """Let each statement name other schemas than the deployed ones."""
+@cache
+def declared_statements() -> tuple[str, ...]:
+    """Return the SQL that makes the declared schema."""
+    recorder = _Recorder()
+    create_all(cast("Connection", recorder))
+    return tuple(recorder.statements)
 
-    def redirect(_: Connection, __: Any, statement: str, parameters: Any, *___: Any) -> tuple[str, Any]:
-        return DEPLOYED.rename(schemas, statement), parameters
 
-    event.listen(connection, "before_cursor_execute", redirect, retval=True)
+class _Recorder(MockConnection):
+    """Takes the place of a connection, and keeps what it is told to execute."""
+
+    def __init__(self) -> None:
+        dialect = PGDialect_psycopg(paramstyle="named")  # type: ignore[no-untyped-call]  # else % is doubled
+        super().__init__(dialect, lambda ddl, *_: self.statements.append(str(ddl.compile(dialect=dialect))))
+        self.statements: list[str] = []
+
+    def exec_driver_sql(self, statement: str, **_: object) -> None:
+        self.statements.append(statement)
+
+
+def _execute(connection: Connection, statements: Collection[str]) -> None:
+    """Send all statements at once: there are hundreds, and each round trip takes time."""
+    savepoint = connection.begin_nested()
     try:
-        yield
-    finally:
-        event.remove(connection, "before_cursor_execute", redirect)
-
-
-@contextmanager
-def _explained(schemas: Schemas) -> Iterator[None]:
-    """Say which file PostgreSQL refuses."""
-    try:
-        yield
-    except DBAPIError as error:
-        for each in sqlfile.load_objects():
-            if DEPLOYED.rename(schemas, each.text) == error.statement:
+        sqlfile.execute_on(connection, ";\n".join(statements))
+    except DBAPIError:
+        savepoint.rollback()
+        for statement in statements:
+            try:
+                sqlfile.execute_on(connection, statement)
+            except DBAPIError as error:
                 raise SchemaError(
-                    f"PostgreSQL refuses sql/{each.path}: {database.server_message(error)}.",
-                    "Correct the file, or the models that it refers to.",
+                    f"PostgreSQL refuses a declaration: {database.server_message(error)}."
+                    f"\n{statement.strip()}",
+                    "Correct the SQL file or the model that it comes from.",
                 ) from error
         raise
+    savepoint.commit()
 
 
 def restore(connection: Connection, names: Collection[str]) -> None:
