@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from build_queue.driver import at_once
 from builders import add_cache_access, add_cache_entry, add_customer
 from queries import row, rows, value, values
@@ -127,12 +125,10 @@ def test_large_customer_numbers_are_counted(connection: Connection) -> None:
     assert value(connection, "SELECT length(customers_served) FROM build_cache_registry") == 100_000 // 8 + 1
 
 
-@pytest.mark.parametrize("step", range(6, 19))
-def test_every_bit_of_a_byte_is_counted(connection: Connection, step: int) -> None:
-    connection.execute(f"ALTER SEQUENCE customers_customer_number_seq RESTART {step}".encode())
+def test_every_customer_is_counted_wherever_its_bit_lies(connection: Connection) -> None:
     entry = add_cache_entry(connection)
 
-    for expected in (1, 2):
+    for expected in range(1, 40):
         add_cache_access(connection, entry)
         assert entry_of(connection, entry).total_customers_served == expected
 

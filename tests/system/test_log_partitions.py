@@ -105,8 +105,10 @@ def test_this_month_and_three_more_get_a_partition_in_each_table(connection: Con
     assert [each.month for each in ensure(connection, 4)] == [month(4)] * 4
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"])
-@pytest.mark.parametrize("date_style", ["ISO", "German", "SQL, DMY"])
+@pytest.mark.parametrize(
+    ("date_style", "zone"),
+    [("ISO", "UTC"), ("German", "Pacific/Kiritimati"), ("SQL, DMY", "America/Los_Angeles")],
+)
 @pytest.mark.parametrize("table", TABLES)
 def test_months_begin_and_end_in_utc(
     connection: Connection, build: UUID, table: str, date_style: str, zone: str
