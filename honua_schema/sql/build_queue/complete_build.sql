@@ -26,7 +26,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    v_status varchar := CASE WHEN p_success THEN 'success' ELSE 'failed' END;
+    v_status varchar := CASE WHEN p_success THEN varchar 'success' ELSE 'failed' END;
     v_now timestamptz := clock_timestamp();
     v_result_id uuid;
 BEGIN

@@ -9,7 +9,7 @@ DECLARE
 BEGIN
     v_limit := (lock_license(p_customer_id)).max_concurrent_builds;
     IF v_limit IS NOT NULL THEN
-        SELECT v_limit - count(*) INTO v_free
+        SELECT v_limit - count(*)::integer INTO v_free
         FROM build_queue AS b
         WHERE b.customer_id = p_customer_id
           AND b.status IN ('queued', 'building')

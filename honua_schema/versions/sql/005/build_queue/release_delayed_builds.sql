@@ -35,7 +35,7 @@ BEGIN
         RETURNING b.customer_id, b.admission
     )
     SELECT
-        count(*),
+        count(*)::integer,
         array_agg(DISTINCT r.customer_id ORDER BY r.customer_id) FILTER (WHERE r.admission = 'waiting')
     INTO v_released, v_customers
     FROM released AS r;

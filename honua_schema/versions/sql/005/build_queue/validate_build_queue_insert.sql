@@ -44,7 +44,7 @@ BEGIN
     IF v_license.max_builds_per_month IS NOT NULL THEN
         v_month := date_trunc('month', NEW.queued_at, 'UTC');
         -- Counting stops at the quota, so the cost does not grow with the queue.
-        SELECT count(*) INTO v_builds
+        SELECT count(*)::integer INTO v_builds
         FROM (
             SELECT
             FROM build_queue AS b
