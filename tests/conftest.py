@@ -41,6 +41,7 @@ SHARED_SERVER_SETTINGS = {
     "full_page_writes": "off",
     "jit": "off",
     "max_connections": "200",
+    "max_wal_size": "256MB",
     "shared_buffers": "64MB",
     "synchronous_commit": "off",
     # So far from UTC that a day or month taken from the session's time zone is a wrong one most of the time.
