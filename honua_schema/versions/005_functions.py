@@ -19,6 +19,7 @@ depends_on = None
 
 FUNCTIONS = (
     "005/build_queue/admit_builds.sql",
+    "005/build_queue/admit_waiting_builds.sql",
     "005/build_queue/cancel_build.sql",
     "005/build_queue/change_build_limit.sql",
     "005/build_queue/cleanup_old_build_logs.sql",

@@ -2,20 +2,25 @@ CREATE OR REPLACE FUNCTION check_manifest_build() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = public, pg_temp
 AS $$
+DECLARE
+    v_allowed boolean;
 BEGIN
     -- A foreign key on both columns would need another unique index on the queue, to be kept up by every claim.
-    IF TG_TABLE_NAME = 'build_manifests' AND NOT EXISTS (
+    IF TG_TABLE_NAME = 'build_manifests' THEN
+        v_allowed := EXISTS (
             SELECT
             FROM build_queue AS b
             WHERE b.id = NEW.deployment_id AND b.customer_id = NEW.customer_id
-        )
-        OR TG_TABLE_NAME = 'build_queue' AND EXISTS (
+        );
+    ELSE
+        v_allowed := NOT EXISTS (
             SELECT
             FROM build_manifests AS m
             WHERE m.deployment_id = NEW.id AND m.customer_id <> NEW.customer_id
-        )
-    THEN
-        RAISE EXCEPTION 'insert or update on table "%" violates the rule that a manifest''s build is its customer''s',
+        );
+    END IF;
+    IF NOT v_allowed THEN
+        RAISE EXCEPTION 'insert or update on table "%" violates the rule that the build of a manifest is its customer''s',
             TG_TABLE_NAME
             USING ERRCODE = 'foreign_key_violation', TABLE = TG_TABLE_NAME,
                 CONSTRAINT = 'fk_build_manifests_customer_id_deployment_id',

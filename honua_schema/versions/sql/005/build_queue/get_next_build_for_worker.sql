@@ -46,43 +46,46 @@ BEGIN
         PERFORM release_delayed_builds();
     END IF;
 
-    RETURN QUERY
-    WITH claimed AS (
-        UPDATE build_queue AS b
-        SET status = 'building',
-            started_at = v_now,
-            timeout_at = v_now + make_interval(secs => b.max_duration_seconds),
-            heartbeat_at = v_now,
-            worker_id = p_worker_id,
-            worker_hostname = p_worker_hostname,
-            worker_assigned_at = v_now,
-            progress_percent = 0,
-            current_step = NULL,
-            steps_completed = 0,
-            updated_at = v_now
-        WHERE b.id = ANY (ARRAY(
-            SELECT next.id
-            FROM unnest(CASE
-                    WHEN p_architecture IS NULL THEN ARRAY['amd64', 'arm64']::varchar[]
-                    ELSE ARRAY[p_architecture]
-                END) AS lane (architecture)
-            CROSS JOIN LATERAL (
-                SELECT q.id, q.priority, q.queued_at
-                FROM build_queue AS q
-                WHERE q.architecture = lane.architecture AND q.status = 'queued' AND q.admission = 'ready'
-                ORDER BY q.priority DESC, q.queued_at
+    LOOP
+        RETURN QUERY
+        WITH claimed AS (
+            UPDATE build_queue AS b
+            SET status = 'building',
+                started_at = v_now,
+                timeout_at = v_now + make_interval(secs => b.max_duration_seconds),
+                heartbeat_at = v_now,
+                worker_id = p_worker_id,
+                worker_hostname = p_worker_hostname,
+                worker_assigned_at = v_now,
+                progress_percent = 0,
+                current_step = NULL,
+                steps_completed = 0,
+                updated_at = v_now
+            WHERE b.id = ANY (ARRAY(
+                SELECT next.id
+                FROM unnest(CASE
+                        WHEN p_architecture IS NULL THEN ARRAY['amd64', 'arm64']::varchar[]
+                        ELSE ARRAY[p_architecture]
+                    END) AS lane (architecture)
+                CROSS JOIN LATERAL (
+                    SELECT q.id, q.priority, q.queued_at
+                    FROM build_queue AS q
+                    WHERE q.architecture = lane.architecture AND q.status = 'queued' AND q.admission = 'ready'
+                    ORDER BY q.priority DESC, q.queued_at
+                    LIMIT p_batch_size
+                    FOR UPDATE SKIP LOCKED
+                ) AS next
+                ORDER BY next.priority DESC, next.queued_at
                 LIMIT p_batch_size
-                FOR UPDATE SKIP LOCKED
-            ) AS next
-            ORDER BY next.priority DESC, next.queued_at
-            LIMIT p_batch_size
-        ))
-        RETURNING b.*
-    )
-    SELECT c.id, c.manifest_json, c.customer_id, c.priority, c.retry_count, c.manifest_hash, c.build_args,
-        c.target_registry_id, c.timeout_at
-    FROM claimed AS c
-    ORDER BY c.priority DESC, c.queued_at;
+            ))
+            RETURNING b.*
+        )
+        SELECT c.id, c.manifest_json, c.customer_id, c.priority, c.retry_count, c.manifest_hash, c.build_args,
+            c.target_registry_id, c.timeout_at
+        FROM claimed AS c
+        ORDER BY c.priority DESC, c.queued_at;
+        EXIT WHEN FOUND OR admit_waiting_builds() = 0;
+    END LOOP;
 END;
 $$;
 

@@ -14,6 +14,8 @@ BEGIN
     END IF;
     v_heartbeat := v_now - make_interval(secs => p_heartbeat_seconds);
 
+    PERFORM admit_waiting_builds();
+
     -- Licences first and in order, for the end of each build may let the next one in.
     PERFORM lock_license(overdue.customer_id)
     FROM (

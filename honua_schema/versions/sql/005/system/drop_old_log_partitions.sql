@@ -7,7 +7,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    v_default text := format('honua_partitions.%I', p_table || '_default');
+    v_default text := 'honua_partitions.' || quote_ident(p_table || '_default');
     v_first_month timestamp;
     v_name name;
     v_old text;

@@ -8,6 +8,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
+    v_lock_timeout text := current_setting('lock_timeout');
     v_default text;
     v_belongs text;
     v_from text;
@@ -20,23 +21,48 @@ BEGIN
                 HINT = 'Give for how many months after this one partitions are made.';
     END IF;
 
+    -- One at a time: the second waits here, then finds nothing missing.
+    PERFORM pg_advisory_xact_lock(hashtext('ensure_log_partitions'));
+    IF missing_log_months('build_access_log', p_months_ahead) || missing_log_months('build_events', p_months_ahead)
+        || missing_log_months('build_metrics', p_months_ahead) || missing_log_months('audit_log', p_months_ahead)
+        = '{}'
+    THEN
+        RETURN;
+    END IF;
+
+    -- All locks before the work, with less patience than a deadlock takes to be found: where others hold some of
+    -- the tables and wait for the rest, this function gives way, not they.
+    FOR v_attempt IN 1..100 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '200ms', true);
+            LOCK TABLE build_queue, build_cache_registry, customers IN SHARE ROW EXCLUSIVE MODE;
+            LOCK TABLE ONLY build_access_log, ONLY build_events, ONLY build_metrics, ONLY audit_log
+                IN SHARE UPDATE EXCLUSIVE MODE;
+            LOCK TABLE honua_partitions.build_access_log_default, honua_partitions.build_events_default,
+                honua_partitions.build_metrics_default, honua_partitions.audit_log_default
+                IN ACCESS EXCLUSIVE MODE;
+            PERFORM set_config('lock_timeout', v_lock_timeout, true);
+            EXIT;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                IF v_attempt = 100 THEN
+                    RAISE EXCEPTION 'the log tables stayed in use: no partition was made'
+                        USING ERRCODE = 'lock_not_available',
+                            HINT = 'Run ensure_log_partitions() again when the long transactions have ended.';
+                END IF;
+                PERFORM pg_sleep(0.1 * random());
+        END;
+    END LOOP;
+
     FOREACH table_name IN ARRAY ARRAY['build_access_log', 'build_events', 'build_metrics', 'audit_log'] LOOP
-        CONTINUE WHEN cardinality(missing_log_months(table_name, p_months_ahead)) = 0;
         v_default := format('honua_partitions.%I', table_name || '_default');
-
-        -- In the order in which builds are worked on: the queue, then the logs.
-        LOCK TABLE build_queue IN SHARE ROW EXCLUSIVE MODE;
-        EXECUTE format('LOCK TABLE ONLY %I IN SHARE UPDATE EXCLUSIVE MODE', table_name);
-        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v_default);
-
-        -- Asked again: somebody else may have made them during the wait.
         FOREACH month IN ARRAY missing_log_months(table_name, p_months_ahead) LOOP
             partition_name := format('honua_partitions.%I', table_name || to_char(month, '"_y"YYYY"m"MM'));
             v_from := to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00';
             v_to := to_char(month + INTERVAL '1 month', 'YYYY-MM-DD') || ' 00:00:00+00';
             rows_moved := 0;
 
-            -- Made apart and attached, which, unlike PARTITION OF, lets others go on using the table.
+            -- Made apart and attached, which, unlike PARTITION OF, does not lock all others out of the table.
             EXECUTE format(
                 'CREATE TABLE %s (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE'
                 ' INCLUDING COMPRESSION INCLUDING GENERATED)',
@@ -69,6 +95,6 @@ $$;
 COMMENT ON FUNCTION ensure_log_partitions IS
     'Makes the monthly partitions (UTC) of the four log tables that are missing, for this month and p_months_ahead '
     'more, and for earlier months of which rows lie in the default partition; such rows move, without a trigger '
-    'firing. Returns what it made. Takes no lock when all is there, and may run twice at once; while it works, '
+    'firing. Returns what it made. Locks no table when all is there, and may run twice at once; while it works, '
     'writers to build_queue, customers and build_cache_registry wait. Errors: 22023 when the months are NULL or not '
-    'between 0 and 120.';
+    'between 0 and 120, 55P03 when others use the tables for too long.';

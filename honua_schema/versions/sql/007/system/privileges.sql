@@ -321,10 +321,10 @@ GRANT SELECT, INSERT (customer_id, customer_email, session_id, status, conversat
 CREATE POLICY honua_app_select ON conversations FOR SELECT TO honua_app
     USING (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 CREATE POLICY honua_app_insert ON conversations FOR INSERT TO honua_app
-    WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
+    WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND (conversations.build_manifest_id IS NULL OR EXISTS (SELECT FROM build_manifests AS m WHERE m.id = conversations.build_manifest_id)));
 CREATE POLICY honua_app_update ON conversations FOR UPDATE TO honua_app
     USING (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')))
-    WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
+    WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND (conversations.build_manifest_id IS NULL OR EXISTS (SELECT FROM build_manifests AS m WHERE m.id = conversations.build_manifest_id)));
 GRANT SELECT ON TABLE conversations TO honua_readonly;
 CREATE POLICY honua_readonly_select ON conversations FOR SELECT TO honua_readonly
     USING (true);
