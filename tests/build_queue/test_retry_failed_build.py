@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -116,7 +116,7 @@ def test_the_attempt_that_failed_stays_in_the_events(queue: Queue) -> None:
     )
     assert event.message == "Attempt 1 of 4 ended as failed"
     assert event.event_data["worker_id"] == "worker-1"
-    assert event.event_data["started_at"] == before.started_at.isoformat()
+    assert datetime.fromisoformat(event.event_data["started_at"]) == before.started_at
     assert event.event_data["result"]["error_code"] == "E1"
     assert not event.event_data["result"].keys() & {"stdout_log", "stderr_log"}
 

@@ -12,15 +12,15 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
 BEGIN
-    IF p_progress_percent IS NULL OR p_progress_percent NOT BETWEEN 0 AND 100 THEN
-        RAISE EXCEPTION 'p_progress_percent must be between 0 and 100, not %',
-            coalesce(p_progress_percent::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the progress of the build in percent.';
+    IF p_progress_percent NOT BETWEEN 0 AND 100 THEN
+        RAISE EXCEPTION 'p_progress_percent must be between 0 and 100 or NULL, not %', p_progress_percent
+            USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'Give the progress of the build in percent, or NULL when there is nothing new.';
     END IF;
     -- IS NOT DISTINCT FROM keeps the planner to the primary key: an index on running builds fills with dead
     -- entries as builds come and go.
     UPDATE build_queue AS b
-    SET progress_percent = p_progress_percent,
+    SET progress_percent = coalesce(p_progress_percent, b.progress_percent),
         current_step = coalesce(p_current_step, b.current_step),
         steps_completed = coalesce(p_steps_completed, b.steps_completed),
         heartbeat_at = v_now,
@@ -35,5 +35,5 @@ $$;
 
 COMMENT ON FUNCTION update_build_progress IS
     'Reports progress of a running build, and that its worker is alive. False when the build is not building, or '
-    'no longer held by the worker and attempt that are given: the worker should stop. A step or a number of steps '
-    'that is NULL stays as it was. Errors: 22023 when the percentage is not between 0 and 100.';
+    'no longer held by the worker and attempt that are given: the worker should stop. What is NULL stays as it was: '
+    'with nothing but NULL it is a mere sign of life. Errors: 22023 when the percentage is not between 0 and 100.';

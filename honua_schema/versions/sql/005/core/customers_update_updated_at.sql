@@ -1,7 +1,7 @@
 CREATE OR REPLACE TRIGGER customers_update_updated_at
     BEFORE UPDATE ON customers
     FOR EACH ROW
-    WHEN (NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at AND OLD.* IS DISTINCT FROM NEW.*)
+    WHEN (NEW.updated_at = OLD.updated_at)
     EXECUTE FUNCTION update_updated_at_column();
 
 COMMENT ON TRIGGER customers_update_updated_at ON customers IS

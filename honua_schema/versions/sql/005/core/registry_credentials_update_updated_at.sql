@@ -1,7 +1,7 @@
 CREATE OR REPLACE TRIGGER registry_credentials_update_updated_at
     BEFORE UPDATE ON registry_credentials
     FOR EACH ROW
-    WHEN (NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at AND OLD.* IS DISTINCT FROM NEW.*)
+    WHEN (NEW.updated_at = OLD.updated_at)
     EXECUTE FUNCTION update_updated_at_column();
 
 COMMENT ON TRIGGER registry_credentials_update_updated_at ON registry_credentials IS

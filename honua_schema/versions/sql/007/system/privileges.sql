@@ -64,6 +64,7 @@ REVOKE ALL ON SEQUENCE audit_log_id_seq,
     conversation_messages_id_seq,
     customers_customer_number_seq FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
 REVOKE ALL ON FUNCTION admit_builds,
+    admit_waiting_builds,
     admitted_tiers,
     cancel_build,
     change_build_limit,
@@ -103,6 +104,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     validate_build_queue_insert FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
 REVOKE USAGE ON SCHEMA public FROM honua_app, honua_maintenance, honua_readonly, honua_worker;
 GRANT EXECUTE ON FUNCTION admit_builds,
+    admit_waiting_builds,
     admitted_tiers,
     cancel_build,
     change_build_limit,
@@ -142,6 +144,7 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     validate_build_queue_insert TO PUBLIC;
 -- Give.
 REVOKE EXECUTE ON FUNCTION admit_builds,
+    admit_waiting_builds,
     admitted_tiers,
     cancel_build,
     change_build_limit,
@@ -235,7 +238,7 @@ CREATE POLICY honua_app_select ON build_cache_registry FOR SELECT TO honua_app
 GRANT SELECT ON TABLE build_cache_registry TO honua_readonly;
 CREATE POLICY honua_readonly_select ON build_cache_registry FOR SELECT TO honua_readonly
     USING (true);
-GRANT SELECT (id, manifest_hash, tier, architecture, full_image_url, expires_at, deleted_at), INSERT (manifest_hash, tier, registry_url, image_tag, full_image_url, modules, architecture, cloud_provider, cloud_compute, deployment_mode, first_built_by_customer, build_duration_seconds, image_size_bytes, image_layers, manifest_json, expires_at) ON TABLE build_cache_registry TO honua_worker;
+GRANT SELECT (id, manifest_hash, tier, architecture, full_image_url, expires_at, deleted_at), INSERT (manifest_hash, tier, registry_url, image_tag, full_image_url, modules, architecture, cloud_provider, cloud_compute, deployment_mode, first_built_by_customer, build_duration_seconds, image_size_bytes, image_layers, last_accessed_at, manifest_json, expires_at, deleted_at, deletion_reason) ON TABLE build_cache_registry TO honua_worker;
 CREATE POLICY honua_worker_select ON build_cache_registry FOR SELECT TO honua_worker
     USING (true);
 CREATE POLICY honua_worker_insert ON build_cache_registry FOR INSERT TO honua_worker
@@ -252,7 +255,7 @@ CREATE POLICY honua_readonly_select ON build_access_log FOR SELECT TO honua_read
     USING (true);
 
 ALTER TABLE build_queue ENABLE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT (customer_id, manifest_path, manifest_hash, manifest_json, priority, queued_at, total_steps, target_registry_id, architecture, build_args, estimated_duration_seconds, max_duration_seconds, estimated_memory_mb, estimated_cpu_cores, max_retries, idempotency_key), UPDATE (status, completed_at, updated_at) ON TABLE build_queue TO honua_app;
+GRANT SELECT, INSERT (customer_id, manifest_path, manifest_hash, manifest_json, priority, queued_at, started_at, completed_at, timeout_at, current_step, total_steps, worker_id, worker_hostname, worker_assigned_at, target_registry_id, architecture, build_args, estimated_duration_seconds, max_duration_seconds, estimated_memory_mb, estimated_cpu_cores, max_retries, last_retry_at, heartbeat_at, idempotency_key), UPDATE (status, completed_at, updated_at) ON TABLE build_queue TO honua_app;
 CREATE POLICY honua_app_select ON build_queue FOR SELECT TO honua_app
     USING (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 CREATE POLICY honua_app_insert ON build_queue FOR INSERT TO honua_app
@@ -285,7 +288,7 @@ CREATE POLICY honua_app_select ON build_artifacts FOR SELECT TO honua_app
 GRANT SELECT ON TABLE build_artifacts TO honua_readonly;
 CREATE POLICY honua_readonly_select ON build_artifacts FOR SELECT TO honua_readonly
     USING (true);
-GRANT INSERT (build_result_id, artifact_type, artifact_name, storage_type, storage_url, storage_path, size_bytes, content_type, checksum_sha256, metadata, expires_at) ON TABLE build_artifacts TO honua_worker;
+GRANT INSERT (build_result_id, artifact_type, artifact_name, storage_type, storage_url, storage_path, size_bytes, content_type, checksum_sha256, metadata, expires_at, deleted_at) ON TABLE build_artifacts TO honua_worker;
 CREATE POLICY honua_worker_insert ON build_artifacts FOR INSERT TO honua_worker
     WITH CHECK (true);
 
@@ -317,7 +320,7 @@ CREATE POLICY honua_worker_insert ON build_metrics FOR INSERT TO honua_worker
     WITH CHECK (true);
 
 ALTER TABLE conversations ENABLE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT (customer_id, customer_email, session_id, status, conversation_type, ai_model, ai_provider, build_manifest_id, extracted_requirements, confidence_score, total_cost_usd, user_agent, ip_address, referrer, locale), UPDATE (customer_email, session_id, status, conversation_type, ai_model, ai_provider, build_manifest_id, extracted_requirements, confidence_score, completed_at, abandoned_at, total_cost_usd, locale, user_satisfaction_score, user_feedback, feedback_at) ON TABLE conversations TO honua_app;
+GRANT SELECT, INSERT (customer_id, customer_email, session_id, status, conversation_type, ai_model, ai_provider, build_manifest_id, extracted_requirements, confidence_score, completed_at, last_message_at, abandoned_at, total_cost_usd, user_agent, ip_address, referrer, locale, user_satisfaction_score, user_feedback, feedback_at), UPDATE (customer_email, session_id, status, conversation_type, ai_model, ai_provider, build_manifest_id, extracted_requirements, confidence_score, completed_at, abandoned_at, total_cost_usd, locale, user_satisfaction_score, user_feedback, feedback_at) ON TABLE conversations TO honua_app;
 CREATE POLICY honua_app_select ON conversations FOR SELECT TO honua_app
     USING (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 CREATE POLICY honua_app_insert ON conversations FOR INSERT TO honua_app
@@ -350,7 +353,7 @@ CREATE POLICY honua_readonly_select ON conversation_intents FOR SELECT TO honua_
     USING (true);
 
 ALTER TABLE build_manifests ENABLE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT (customer_id, customer_email, manifest_json, manifest_hash, manifest_version, manifest_format, generated_by, generation_method, is_validated, validation_errors, validated_at, validated_by, deployment_status, deployed_at, deployment_id, build_cache_id), UPDATE (customer_email, manifest_json, manifest_hash, manifest_version, manifest_format, generation_method, is_validated, validation_errors, validated_at, validated_by, deployment_status, deployed_at, deployment_id, build_cache_id, deleted_at) ON TABLE build_manifests TO honua_app;
+GRANT SELECT, INSERT (customer_id, customer_email, manifest_json, manifest_hash, manifest_version, manifest_format, generated_by, generation_method, is_validated, validation_errors, validated_at, validated_by, deployment_status, deployed_at, deployment_id, build_cache_id, deleted_at), UPDATE (customer_email, manifest_json, manifest_hash, manifest_version, manifest_format, generation_method, is_validated, validation_errors, validated_at, validated_by, deployment_status, deployed_at, deployment_id, build_cache_id, deleted_at) ON TABLE build_manifests TO honua_app;
 CREATE POLICY honua_app_select ON build_manifests FOR SELECT TO honua_app
     USING (build_manifests.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 CREATE POLICY honua_app_insert ON build_manifests FOR INSERT TO honua_app
@@ -363,7 +366,7 @@ CREATE POLICY honua_readonly_select ON build_manifests FOR SELECT TO honua_reado
     USING (true);
 
 ALTER TABLE requirement_extractions ENABLE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT (conversation_id, build_manifest_id, requirement_type, requirement_value, requirement_json, extracted_from_message_id, extraction_method, extraction_confidence), UPDATE (build_manifest_id, is_confirmed, confirmed_at, confirmation_source, was_corrected, corrected_value, corrected_at) ON TABLE requirement_extractions TO honua_app;
+GRANT SELECT, INSERT (conversation_id, build_manifest_id, requirement_type, requirement_value, requirement_json, extracted_from_message_id, extraction_method, extraction_confidence, confirmed_at, confirmation_source, corrected_value, corrected_at), UPDATE (build_manifest_id, is_confirmed, confirmed_at, confirmation_source, was_corrected, corrected_value, corrected_at) ON TABLE requirement_extractions TO honua_app;
 CREATE POLICY honua_app_select ON requirement_extractions FOR SELECT TO honua_app
     USING (EXISTS (SELECT FROM conversations AS c WHERE c.id = requirement_extractions.conversation_id));
 CREATE POLICY honua_app_insert ON requirement_extractions FOR INSERT TO honua_app
@@ -411,6 +414,7 @@ GRANT USAGE ON SEQUENCE build_metrics_id_seq TO honua_worker;
 GRANT USAGE ON SEQUENCE conversation_intents_id_seq TO honua_app;
 GRANT USAGE ON SEQUENCE conversation_messages_id_seq TO honua_app;
 GRANT EXECUTE ON FUNCTION admit_builds TO honua_maintenance;
+GRANT EXECUTE ON FUNCTION admit_waiting_builds TO honua_maintenance;
 GRANT EXECUTE ON FUNCTION admitted_tiers TO honua_app;
 GRANT EXECUTE ON FUNCTION cancel_build TO honua_app, honua_maintenance;
 GRANT EXECUTE ON FUNCTION cleanup_old_build_logs TO honua_maintenance;
