@@ -36,6 +36,20 @@ def test_a_step_that_is_not_given_stays_as_it_was(queue: Queue) -> None:
     assert (build.progress_percent, build.current_step, build.steps_completed) == (50, "compile", 2)
 
 
+def test_a_sign_of_life_changes_nothing_else(queue: Queue) -> None:
+    order = queue.order()
+    claimed = queue.claim()
+    queue.report(claimed, 40, "compile", p_steps_completed=2)
+    before = queue.build(order)
+
+    assert queue.report(claimed, None)
+
+    after = queue.build(order)
+    assert after.heartbeat_at > before.heartbeat_at
+    times = {"heartbeat_at": None, "updated_at": None}
+    assert after._replace(**times) == before._replace(**times)
+
+
 @pytest.mark.parametrize("percent", [0, 100])
 def test_both_ends_of_the_scale_are_progress(queue: Queue, percent: int) -> None:
     order = queue.order()
@@ -44,14 +58,13 @@ def test_both_ends_of_the_scale_are_progress(queue: Queue, percent: int) -> None
     assert queue.build(order).progress_percent == percent
 
 
-@pytest.mark.parametrize("percent", [None, -1, 101, -(2**31), 2**31 - 1])
-def test_a_percentage_off_the_scale_is_refused(queue: Queue, percent: int | None) -> None:
+@pytest.mark.parametrize("percent", [-1, 101, -(2**31), 2**31 - 1])
+def test_a_percentage_off_the_scale_is_refused(queue: Queue, percent: int) -> None:
     order = queue.order()
     claimed = queue.claim()
 
-    with pytest.raises(
-        psycopg.errors.InvalidParameterValue, match="p_progress_percent must be between 0 and 100"
-    ) as refusal:
+    message = f"p_progress_percent must be between 0 and 100 or NULL, not {percent}"
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=message) as refusal:
         queue.report(claimed, percent, "never")
 
     assert refusal.value.diag.message_hint
