@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from honua_schema import privileges, sqlfile
+from honua_schema.models import Base
 from queries import rows, values
 
 if TYPE_CHECKING:
@@ -235,3 +236,14 @@ def test_a_manifest_that_makes_no_sense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             privileges.parse(damaged)
+
+
+def test_the_models_can_insert_whatever_a_role_may_insert(manifest: privileges.Manifest) -> None:
+    for name, by_role in manifest.tables.items():
+        table = Base.metadata.tables[name]
+        # SQLAlchemy inserts NULL into these when they are not given.
+        inserted = {each.name for each in table.columns if each.nullable and each.server_default is None}
+        for role, granted in by_role.items():
+            for privilege in granted:
+                if privilege.verb == "insert" and privilege.columns:
+                    assert inserted - set(privilege.columns) == set(), (name, role)
