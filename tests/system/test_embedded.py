@@ -7,6 +7,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,28 @@ SETTINGS = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "20"}
 
 
 @pytest.fixture
-def server(server_folder: Path, bin_folder: Path | None) -> Iterator[EmbeddedServer]:
+def new_server(server_folder: Path, bin_folder: Path | None) -> Iterator[EmbeddedServer]:
     """A server that was never started."""
     server = EmbeddedServer(server_folder / "server", bin_folder=bin_folder, settings=SETTINGS)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def used_folder(bin_folder: Path | None) -> Iterator[Path]:
+    """The folder of a server that was started and stopped."""
+    server = EmbeddedServer(Path(tempfile.mkdtemp()), bin_folder=bin_folder, settings=SETTINGS)
+    with server:
+        pass
+    yield server.folder
+    server.remove()
+
+
+@pytest.fixture
+def server(new_server: EmbeddedServer, used_folder: Path) -> EmbeddedServer:
+    """A server that was started and stopped before."""
+    subprocess.run(["cp", "-a", used_folder, new_server.folder], check=True)
+    return new_server
 
 
 def connect(server: EmbeddedServer, database: str = "postgres") -> psycopg.Connection[Any]:
@@ -59,15 +77,15 @@ def in_another_process(server: EmbeddedServer, statements: str) -> subprocess.Po
     )
 
 
-def test_a_new_server_listens_on_a_socket_in_a_folder_closed_to_others(server: EmbeddedServer) -> None:
-    server.start()
+def test_a_new_server_listens_on_a_socket_in_a_folder_closed_to_others(new_server: EmbeddedServer) -> None:
+    new_server.start()
 
-    assert server.is_running()
-    assert query(server, "SHOW listen_addresses") == ""
-    assert query(server, "SELECT current_user") == "postgres"
-    assert query(server, "SHOW server_encoding") == "UTF8"
-    assert server.host == str(server.folder)
-    assert server.folder.stat().st_mode & 0o777 == 0o700
+    assert new_server.is_running()
+    assert query(new_server, "SHOW listen_addresses") == ""
+    assert query(new_server, "SELECT current_user") == "postgres"
+    assert query(new_server, "SHOW server_encoding") == "UTF8"
+    assert new_server.host == str(new_server.folder)
+    assert new_server.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_data_outlives_a_stop(server: EmbeddedServer) -> None:
@@ -88,10 +106,11 @@ def test_starting_a_running_server_changes_nothing(server: EmbeddedServer) -> No
     assert same.process_id == process_id
 
 
-def test_processes_that_start_the_same_folder_at_once_use_one_server(server: EmbeddedServer) -> None:
-    processes = [in_another_process(server, "server.start(); print(server.process_id)") for _ in range(4)]
+def test_two_processes_that_start_the_same_folder_at_once_use_one_server(new_server: EmbeddedServer) -> None:
+    statements = "server.start(); print(server.process_id)"
+    processes = [in_another_process(new_server, statements) for _ in range(2)]
     answers = [process.communicate()[0] for process in processes]
-    assert answers == [f"{server.process_id}\n"] * 4
+    assert answers == [f"{new_server.process_id}\n"] * 2
 
 
 def test_the_last_process_to_leave_stops_the_server(server: EmbeddedServer) -> None:
@@ -137,15 +156,15 @@ def test_a_killed_server_starts_again_when_its_process_id_is_in_use(server: Embe
     assert server.is_running()
 
 
-def test_an_interrupted_initdb_is_repeated(server: EmbeddedServer) -> None:
-    server.folder.mkdir()
-    server.stop()  # makes the folder the server's
-    (server.folder / "incomplete").mkdir()
-    (server.folder / "incomplete/PG_VERSION").write_text("18\n")
+def test_an_interrupted_initdb_is_repeated(new_server: EmbeddedServer) -> None:
+    new_server.folder.mkdir()
+    new_server.stop()  # makes the folder the server's
+    (new_server.folder / "incomplete").mkdir()
+    (new_server.folder / "incomplete/PG_VERSION").write_text("18\n")
 
-    server.start()
-    assert server.is_running()
-    assert not (server.folder / "incomplete").exists()
+    new_server.start()
+    assert new_server.is_running()
+    assert not (new_server.folder / "incomplete").exists()
 
 
 @pytest.mark.parametrize("action", [EmbeddedServer.start, EmbeddedServer.stop, EmbeddedServer.remove])
@@ -182,9 +201,14 @@ def test_a_folder_too_deep_for_a_socket_gets_one_elsewhere(
 ) -> None:
     deep = EmbeddedServer(server_folder / ("x" * 120), bin_folder=server._bin_folder, settings=SETTINGS)
     deep.start()
+    first_socket_folder = Path(deep.host)
+    assert deep.process_id
+    os.kill(deep.process_id, signal.SIGKILL)
+    deep.start()
     socket_folder = Path(deep.host)
     assert query(deep, "SELECT 42") == 42
     deep.remove()
+    assert not first_socket_folder.exists()
     assert not socket_folder.exists()
 
 
@@ -207,16 +231,16 @@ def test_any_folder_name_will_do(server_folder: Path, server: EmbeddedServer) ->
         assert query(odd, "SELECT 42") == 42
 
 
-def test_a_removed_server_leaves_nothing_and_can_be_made_again(server: EmbeddedServer) -> None:
-    server.remove()  # nothing there yet
-    server.start()
-    query(server, "CREATE TABLE lost AS SELECT 42")
-    server.remove()
-    assert not server.folder.exists()
-    assert not server.is_running()
+def test_a_removed_server_leaves_nothing_and_can_be_made_again(new_server: EmbeddedServer) -> None:
+    new_server.remove()  # nothing there yet
+    new_server.start()
+    query(new_server, "CREATE TABLE lost AS SELECT 42")
+    new_server.remove()
+    assert not new_server.folder.exists()
+    assert not new_server.is_running()
 
-    server.start()
-    assert query(server, "SELECT to_regclass('lost')") is None
+    new_server.start()
+    assert query(new_server, "SELECT to_regclass('lost')") is None
 
 
 def test_a_database_is_created_once(server: EmbeddedServer) -> None:
