@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -43,7 +44,7 @@ def test_each_row_has_a_value_for_each_column(table: str) -> None:
 
 @pytest.mark.parametrize("table", ["build_access_log", "build_events"])
 def test_a_piece_does_not_depend_on_the_pieces_before_it(table: str) -> None:
-    volume = Volume.of_scale(0.05)
+    volume = replace(SMALL, accesses=110_000, builds=3_000)
     *_, last = generator(volume=volume).tables[table].pieces()
     after_all_others, alone = generator(volume=volume), generator(volume=volume)
     for piece in after_all_others.tables[table].pieces():

@@ -54,8 +54,6 @@ Row = tuple[object, ...]
 ROOM = 100
 """The numbers that the rows of one build or one conversation have to themselves."""
 
-ROWS_IN_A_PIECE = 20_000
-
 KEY_ID = "demo"
 """The encryption key that the demo's secrets name. There is none: they are random bytes."""
 
@@ -72,6 +70,7 @@ class Table:
         rows: Makes the rows of a range of things, the second number excluded.
         things: How many things there are: customers, builds, ...
         rows_per_thing: About how many rows each of them has.
+        rows_in_a_piece: About how many rows are copied in one transaction.
     """
 
     name: str
@@ -79,10 +78,11 @@ class Table:
     rows: Callable[[int, int], Iterator[Row]]
     things: int
     rows_per_thing: float = 1
+    rows_in_a_piece: int = 20_000
 
     def pieces(self) -> list[tuple[int, int]]:
-        """Divide the things into ranges of about 20,000 rows, always the same ones."""
-        size = round(ROWS_IN_A_PIECE / self.rows_per_thing)
+        """Divide the things into ranges, always the same ones however many processes there are."""
+        size = round(self.rows_in_a_piece / self.rows_per_thing)
         return [(first, min(first + size, self.things)) for first in range(0, self.things, size)]
 
 
@@ -105,6 +105,7 @@ class Generator:
         """
         volume = self.world.volume
         builds, talks = volume.builds, volume.conversations
+        lookups = volume.accesses - volume.cache_entries
         tables = (
             Table("customers", CUSTOMER, self.customers, volume.customers),
             Table("registry_credentials", CREDENTIAL, self.credentials, volume.customers, 2.5),
@@ -115,7 +116,8 @@ class Generator:
             Table("build_artifacts", ARTIFACT, self.artifacts, builds, 1.9),
             Table("build_events", EVENT, self.events, builds, 10),
             Table("build_metrics", METRIC, self.metrics, builds, 5.4),
-            Table("build_access_log", ACCESS, self.accesses, volume.accesses - volume.cache_entries),
+            # Each piece updates nearly every cache entry: so they are few.
+            Table("build_access_log", ACCESS, self.accesses, lookups, rows_in_a_piece=100_000),
             Table("build_manifests", MANIFEST, self.manifests, talks),
             Table("conversations", CONVERSATION, self.conversations, talks),
             Table("conversation_messages", MESSAGE, self.messages, talks, 10),
@@ -256,8 +258,8 @@ class Generator:
         if made is None:
             message = f"build {build.number} made an entry without having ended"
             raise ValueError(message)
-        expires = made + timedelta(days=120) if number % 4 == 3 else None
-        deleted = made + timedelta(days=45) if number % 16 == 9 else None
+        expires = made + timedelta(days=120) if number % 10 == 7 else None
+        deleted = made + timedelta(days=45) if number % 20 == 13 else None
         return made, expires, deleted if deleted and deleted < self.world.anchor else None
 
     def builds(self, first: int, end: int) -> Iterator[Row]:
