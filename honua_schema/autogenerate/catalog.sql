@@ -1,6 +1,7 @@
 -- Everything that a schema consists of, as PostgreSQL itself spells it: one row for each object, with its properties.
 -- The parameters: main, the schema to read; partitions, the one with the partitions of its tables; tables, names of
--- tables whose owner owns the schema.
+-- tables whose owner owns the schema; roles, the group roles. A property that begins with _ helps to make changes;
+-- it is no difference by itself.
 WITH namespace AS (
     SELECT n.oid, CASE WHEN n.nspname = :main THEN '' ELSE quote_ident(n.nspname) || '.' END AS prefix
     FROM pg_namespace AS n
@@ -98,6 +99,7 @@ object (kind, table_name, name, classid, objid, subid, owner, properties) AS (
             'access method', (SELECT m.amname FROM pg_am AS m WHERE m.oid = r.relam),
             'tablespace', (SELECT t.spcname FROM pg_tablespace AS t WHERE t.oid = r.reltablespace),
             'storage options', (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(r.reloptions) AS o),
+            '_storage options', array_to_string(r.reloptions, ', '),
             'TOAST storage options', (
                 SELECT string_agg(o, ', ' ORDER BY o)
                 FROM pg_class AS t
@@ -145,7 +147,7 @@ object (kind, table_name, name, classid, objid, subid, owner, properties) AS (
         a.attnum,
         NULL,
         jsonb_build_object(
-            'position', a.attnum,
+            '_position', a.attnum,
             'type', format_type(a.atttypid, a.atttypmod),
             'null', CASE WHEN a.attnotnull THEN 'NOT NULL' ELSE 'NULL' END,
             'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,

@@ -23,14 +23,9 @@ SELECT DISTINCT
     dependent.kind,
     dependent.table_name,
     dependent.name,
-    CASE
-        WHEN p.oid IS NOT NULL THEN 'function'
-        WHEN a.attname IS NOT NULL THEN 'column'
-        WHEN c.relkind = 'v' THEN 'view'
-        ELSE 'table'
-    END AS needed_kind,
-    CASE WHEN a.attname IS NOT NULL THEN c.relname END AS needed_table,
-    coalesce(p.proname, a.attname, c.relname) AS needed_name
+    needed.kind AS needed_kind,
+    needed.table_name AS needed_table,
+    needed.name AS needed_name
 FROM dependent
 JOIN pg_depend AS d ON d.classid = dependent.classid AND d.objid = dependent.oid AND d.deptype IN ('n', 'a')
 LEFT JOIN pg_type AS t ON d.refclassid = CAST('pg_type' AS regclass) AND t.oid = d.refobjid
@@ -42,4 +37,10 @@ END
 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0
 LEFT JOIN pg_proc AS p ON d.refclassid = CAST('pg_proc' AS regclass) AND p.oid = d.refobjid
     AND p.pronamespace = CAST(:main AS regnamespace)
-WHERE c.oid IS NOT NULL OR p.oid IS NOT NULL;
+CROSS JOIN LATERAL (
+    VALUES
+        ('function', NULL, p.proname),
+        ('column', c.relname, a.attname),
+        (CASE c.relkind WHEN 'v' THEN 'view' ELSE 'table' END, NULL, c.relname)  -- also where a column is needed
+) AS needed (kind, table_name, name)
+WHERE needed.name IS NOT NULL;

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
-POSITION = "position"
+POSITION = "_position"
 """A column's property that counts only in relation to other columns."""
+LONGEST_LINE = 60
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Difference:
             return f"{self.identity} is {'missing' if self.found is None else 'not declared'}"
         if "\n" in f"{self.declared}{self.found}":
             return f"{self.identity}: {self.aspect} is not as declared\n{self._changed_lines()}"
-        return (
-            f"{self.identity}: {self.aspect} is {self.found or 'not set'}, "
-            f"declared is {self.declared or 'nothing'}"
-        )
+        declared, found = (text or "nothing" for text in (self.declared, self.found))
+        if len(declared + found) < LONGEST_LINE:
+            return f"{self.identity}: {self.aspect} is {found}, declared is {declared}"
+        return f"{self.identity}: {self.aspect}\n    declared: {declared}\n    found:    {found}"
 
     def _changed_lines(self) -> str:
         declared, found = ((text or "").splitlines() for text in (self.declared, self.found))
@@ -79,7 +80,19 @@ def find(declared: Catalog, deployed: Catalog, today: date) -> list[Difference]:
         for difference in _compare(identity, expected.get(identity), deployed.get(identity))
     ]
     differences += _column_orders(expected, deployed)
+    differences = _without_inherited(differences, deployed)
     return sorted(differences, key=lambda difference: (difference.identity.sort_key, difference.aspect))
+
+
+def _without_inherited(differences: list[Difference], deployed: Catalog) -> list[Difference]:
+    """Leave out what a partition has from its table."""
+    tables = {identity.name: identity.table for identity in deployed if identity.is_partition}
+    known = {(each.identity, each.aspect) for each in differences}
+    return [
+        each
+        for each in differences
+        if (Identity(each.kind, tables.get(f"{each.table}"), each.name), each.aspect) not in known
+    ]
 
 
 def _relations(catalog: Catalog) -> set[str]:
@@ -93,8 +106,8 @@ def _compare(
     if declared is None or found is None:
         yield Difference(*identity, "existence", _summary(declared), _summary(found))
         return
-    for name in declared.keys() | found.keys() - {POSITION}:
-        if name != POSITION and declared.get(name) != found.get(name):
+    for name in declared.keys() | found.keys():
+        if not name.startswith("_") and declared.get(name) != found.get(name):
             yield Difference(*identity, name, declared.get(name), found.get(name))
 
 

@@ -223,7 +223,7 @@ def _is_replaceable(key: Key, comparison: Comparison, *, has_losses: bool) -> bo
             definitions = (each["definition"] for each in (*before.values(), *after.values()))
             return not any("CONSTRAINT TRIGGER" in definition for definition in definitions)
         case "view":
-            return stays("type", "position")
+            return stays("type", "_position")
         case "function":
             # The body of an SQL function must fit the tables as they are when it is created.
             is_checked = any(each["language"] == "sql" for each in before.values())
@@ -246,13 +246,15 @@ def _plan_tables(
         elif identity.table not in Base.metadata.tables and identity.name not in Base.metadata.tables:
             continue
         elif identity.kind in {"constraint", "index"} and difference.aspect != "comment":
-            if identity.name not in planned:
+            # From PostgreSQL 18 on, NOT NULL is a constraint too; the column's own change makes it.
+            is_of_column = f"{difference.declared or difference.found}".startswith("NOT NULL")
+            if identity.name not in planned and not is_of_column:
                 planned.add(identity.name)
                 yield from _replace(identity, difference, reflect)
-        elif difference.aspect not in APART:
-            values = difference.found, difference.declared
-            forward = statements.alter(identity, difference.aspect, *values)
-            backward = statements.alter(identity, difference.aspect, *reversed(values))
+        elif difference.aspect not in {*APART, "existence"}:
+            sides = comparison.deployed[identity], comparison.declared[identity]
+            forward = statements.alter(identity, difference.aspect, *sides)
+            backward = statements.alter(identity, difference.aspect, *reversed(sides))
             if forward and backward:
                 yield ExecuteStatementsOp(identity, difference.aspect, forward, backward)
 
@@ -267,7 +269,7 @@ def _complete_table(identity: Identity, comparison: Comparison) -> Iterator[Migr
         yield ExecuteStatementsOp(identity, "existence", forward, f"DROP TABLE {identity.name};")
     for aspect in ("row security", "row security for the owner"):
         if declared[aspect] not in {"DISABLED", "NOT FORCED"}:
-            forward = statements.alter(identity, aspect, None, declared[aspect]) or ""
+            forward = statements.alter(identity, aspect, {}, declared) or ""
             yield ExecuteStatementsOp(identity, aspect, forward, "")
 
 
@@ -328,9 +330,8 @@ class _GrantPlan:
                 if grants := statements.grants_of_new(identity, declared):
                     yield ExecuteStatementsOp(identity, "grants", grants, "")
                 continue
-            values = deployed.get("grants"), declared.get("grants")
-            if forward := statements.alter(identity, "grants", *values):
-                backward = statements.alter(identity, "grants", *reversed(values)) or ""
+            if forward := statements.alter(identity, "grants", deployed, declared):
+                backward = statements.alter(identity, "grants", declared, deployed) or ""
                 yield ExecuteStatementsOp(identity, "grants", forward, backward)
 
     def _is_recreated(self, identity: Identity) -> bool:

@@ -13,15 +13,18 @@ COMMENTED = ("index", "constraint", "sequence", "schema")
 WITH_GRANT_OPTION = " WITH GRANT OPTION"
 
 
-def alter(identity: Identity, aspect: str, before: str | None, after: str | None) -> str | None:
+def alter(
+    identity: Identity, aspect: str, old_properties: Properties, new_properties: Properties
+) -> str | None:
     """Return the statements that change a property, each ended by a semicolon; None if there are none.
 
     Args:
         identity: The object.
         aspect: Name of the property.
-        before: Its value, None if it is not set.
-        after: The value that it should have.
+        old_properties: All properties as they are.
+        new_properties: All properties as they should be.
     """
+    before, after = old_properties.get(aspect), new_properties.get(aspect)
     if aspect == "grants":
         return _change_grants(identity, before or "", after or "")
     if aspect == "comment" and identity.kind in COMMENTED:
@@ -29,6 +32,8 @@ def alter(identity: Identity, aspect: str, before: str | None, after: str | None
         return f"COMMENT ON {identity.kind.upper()} {_reference(identity)} IS {text};"
     match identity.kind, aspect:
         case "table", "storage options":
+            # All of them, for their order is that of the statements.
+            before, after = (each.get(f"_{aspect}") for each in (old_properties, new_properties))
             return _change_options(f"ALTER TABLE {identity.name}", before, after)
         case "table", "TOAST storage options":
             return _change_options(f"ALTER TABLE {identity.name}", before, after, prefix="toast.")
@@ -109,17 +114,10 @@ def _alter_column(identity: Identity) -> str:
 
 
 def _change_options(statement: str, before: str | None, after: str | None, prefix: str = "") -> str:
-    old, new = ((text or "").split(", ") if text else [] for text in (before, after))
-    kept = {option.partition("=")[0] for option in new}
-    changes = {
-        "SET": [f"{prefix}{option}" for option in new if option not in old],
-        "RESET": [
-            f"{prefix}{name}" for name in (option.partition("=")[0] for option in old) if name not in kept
-        ],
-    }
-    return "\n".join(
-        f"{statement} {verb} ({', '.join(options)});" for verb, options in changes.items() if options
-    )
+    options = [prefix + option for option in after.split(", ")] if after else []
+    names = [prefix + option.partition("=")[0] for option in before.split(", ")] if before else []
+    changes = {"RESET": names, "SET": options}
+    return "\n".join(f"{statement} {verb} ({', '.join(each)});" for verb, each in changes.items() if each)
 
 
 def _change_grants(identity: Identity, before: str, after: str) -> str | None:
