@@ -29,11 +29,12 @@ from honua_schema.models.base import (
 
 
 class AuditOperation(enum.StrEnum):
-    """What was done to the audited row."""
+    """What was done to the audited row, or, for a seal, to the records before it."""
 
     INSERT = "INSERT"
     UPDATE = "UPDATE"
     DELETE = "DELETE"
+    SEAL = "SEAL"
 
 
 class SchemaMigration(Base):
@@ -62,7 +63,7 @@ class SchemaMigration(Base):
 
 @partitioned_by_month
 class AuditLog(Base):
-    """One change to a licence, a credential or a customer. Append only; partitioned by month."""
+    """One change to a licence, credential, customer or build. Append only; partitioned by month."""
 
     __tablename__ = "audit_log"
 
@@ -72,7 +73,8 @@ class AuditLog(Base):
     )
     table_name: Mapped[String100] = mapped_column(comment="Table that was changed")
     operation: Mapped[AuditOperation] = mapped_column(
-        enum_type(AuditOperation), comment="What was done: INSERT, UPDATE or DELETE"
+        enum_type(AuditOperation),
+        comment="What was done: INSERT, UPDATE, DELETE, or SEAL of the records before it",
     )
     row_id: Mapped[uuid.UUID] = mapped_column(comment="Technical key of the changed row")
     customer_id: Mapped[String100 | None] = mapped_column(
@@ -98,7 +100,7 @@ class AuditLog(Base):
         index("ix_audit_log_actor", "actor", "occurred_at", serves="what somebody did"),
         index("ix_audit_log_occurred_at", "occurred_at", using="brin", serves="all changes of a time"),
         {
-            "comment": "Changes to licences, credentials and customers; append only, partitioned by month",
+            "comment": "Changes to licences, credentials and customers, and builds cancelled or retried; append only",
             "postgresql_partition_by": "RANGE (occurred_at)",
         },
     )

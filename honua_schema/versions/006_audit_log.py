@@ -22,10 +22,14 @@ branch_labels = None
 depends_on = None
 
 FUNCTIONS = (
+    "006/system/hash_audit_log.sql",
     "006/system/record_audit.sql",
     "006/system/refuse_audit_log_change.sql",
+    "006/system/seal_audit_log.sql",
+    "006/system/verify_audit_log.sql",
 )
 TRIGGERS = (
+    "006/build_queue/build_queue_record_audit.sql",
     "006/core/customers_record_audit.sql",
     "006/core/licenses_record_audit.sql",
     "006/core/registry_credentials_record_audit.sql",
@@ -57,7 +61,7 @@ def upgrade() -> None:
             "operation",
             sa.String(length=20),
             nullable=False,
-            comment="What was done: INSERT, UPDATE or DELETE",
+            comment="What was done: INSERT, UPDATE, DELETE, or SEAL of the records before it",
         ),
         sa.Column("row_id", sa.Uuid(), nullable=False, comment="Technical key of the changed row"),
         sa.Column(
@@ -94,10 +98,10 @@ def upgrade() -> None:
             "jsonb_typeof(old_values) = 'object'", name=op.f("ck_audit_log_old_values_object")
         ),
         sa.CheckConstraint(
-            "operation IN ('INSERT', 'UPDATE', 'DELETE')", name=op.f("ck_audit_log_operation_allowed")
+            "operation IN ('INSERT', 'UPDATE', 'DELETE', 'SEAL')", name=op.f("ck_audit_log_operation_allowed")
         ),
         sa.PrimaryKeyConstraint("id", "occurred_at", name=op.f("pk_audit_log")),
-        comment="Changes to licences, credentials and customers; append only, partitioned by month",
+        comment="Changes to licences, credentials and customers, and builds cancelled or retried; append only",
         postgresql_partition_by="RANGE (occurred_at)",
     )
     sqlfile.execute("CREATE TABLE honua_partitions.audit_log_default PARTITION OF audit_log DEFAULT;")

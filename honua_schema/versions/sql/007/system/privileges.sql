@@ -83,6 +83,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     get_license_quota_usage,
     get_next_build_for_worker,
     handle_build_timeouts,
+    hash_audit_log,
     license_ends_at,
     lock_license,
     log_time_column,
@@ -96,12 +97,14 @@ REVOKE ALL ON FUNCTION admit_builds,
     requeue_build,
     retry_failed_build,
     revoke_expired_credentials,
+    seal_audit_log,
     tier_rank,
     update_build_progress,
     update_cache_stats,
     update_conversation_stats,
     update_updated_at_column,
-    validate_build_queue_insert FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
+    validate_build_queue_insert,
+    verify_audit_log FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
 REVOKE USAGE ON SCHEMA public FROM honua_app, honua_maintenance, honua_readonly, honua_worker;
 GRANT EXECUTE ON FUNCTION admit_builds,
     admit_waiting_builds,
@@ -123,6 +126,7 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     get_license_quota_usage,
     get_next_build_for_worker,
     handle_build_timeouts,
+    hash_audit_log,
     license_ends_at,
     lock_license,
     log_time_column,
@@ -136,12 +140,14 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     requeue_build,
     retry_failed_build,
     revoke_expired_credentials,
+    seal_audit_log,
     tier_rank,
     update_build_progress,
     update_cache_stats,
     update_conversation_stats,
     update_updated_at_column,
-    validate_build_queue_insert TO PUBLIC;
+    validate_build_queue_insert,
+    verify_audit_log TO PUBLIC;
 -- Give.
 REVOKE EXECUTE ON FUNCTION admit_builds,
     admit_waiting_builds,
@@ -163,6 +169,7 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     get_license_quota_usage,
     get_next_build_for_worker,
     handle_build_timeouts,
+    hash_audit_log,
     license_ends_at,
     lock_license,
     log_time_column,
@@ -176,12 +183,14 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     requeue_build,
     retry_failed_build,
     revoke_expired_credentials,
+    seal_audit_log,
     tier_rank,
     update_build_progress,
     update_cache_stats,
     update_conversation_stats,
     update_updated_at_column,
-    validate_build_queue_insert FROM PUBLIC;
+    validate_build_queue_insert,
+    verify_audit_log FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO honua_app, honua_maintenance, honua_readonly, honua_worker;
 
@@ -435,5 +444,7 @@ GRANT EXECUTE ON FUNCTION record_cache_access TO honua_app;
 GRANT EXECUTE ON FUNCTION release_delayed_builds TO honua_maintenance;
 GRANT EXECUTE ON FUNCTION retry_failed_build TO honua_maintenance, honua_worker;
 GRANT EXECUTE ON FUNCTION revoke_expired_credentials TO honua_maintenance;
+GRANT EXECUTE ON FUNCTION seal_audit_log TO honua_maintenance;
 GRANT EXECUTE ON FUNCTION tier_rank TO honua_app;
 GRANT EXECUTE ON FUNCTION update_build_progress TO honua_worker;
+GRANT EXECUTE ON FUNCTION verify_audit_log TO honua_maintenance, honua_readonly;
