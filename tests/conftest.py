@@ -7,6 +7,7 @@ of ``--pg-bin``.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import re
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,7 @@ from pytest_postgresql import factories
 from sqlalchemy import URL, Engine
 
 from honua_schema.embedded import EmbeddedServer, embedded_programs
+from honua_schema.errors import SchemaError
 from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
@@ -146,8 +148,7 @@ def private_server(bin_folder: Path | None) -> Iterator[PrivateServer]:
         def start(settings: Mapping[str, str] = {}) -> EmbeddedServer:
             server = EmbeddedServer(_new_folder(), bin_folder=bin_folder, settings=settings)
             cleanup.callback(server.remove)
-            server.start()
-            return server
+            return cleanup.enter_context(server)
 
         yield start
 
@@ -164,10 +165,11 @@ class SharedServer(EmbeddedServer):
 @pytest.fixture(scope="session")
 def postgresql_server(bin_folder: Path | None) -> Iterator[SharedServer]:
     """The server that all tests of this process share."""
+    _remove_leftovers(bin_folder)
     server = SharedServer(_new_folder(), bin_folder=bin_folder, settings=SHARED_SERVER_SETTINGS)
     try:
-        server.start()
-        yield server
+        with server:
+            yield server
     finally:
         server.remove()
 
@@ -275,11 +277,23 @@ def _connect(database: URL, *, autocommit: bool = True) -> Connection:
     return psycopg.connect(uri, autocommit=autocommit, row_factory=namedtuple_row)
 
 
-def _new_folder() -> Path:
-    """Make a folder, in memory if it has room: databases are created ten times faster there."""
+def _parent_folder() -> Path:
+    """Return a folder in memory if it has room: databases are created ten times faster there."""
     memory = Path("/dev/shm")
     if memory.is_dir():
         status = os.statvfs(memory)
         if status.f_bavail * status.f_frsize >= SPACE_FOR_A_SERVER and not status.f_flag & os.ST_NOEXEC:
-            return Path(tempfile.mkdtemp(prefix="honua-", dir=memory))
-    return Path(tempfile.mkdtemp(prefix="honua-"))
+            return memory
+    return Path(tempfile.gettempdir())
+
+
+def _new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="honua-tests-", dir=_parent_folder()))
+
+
+def _remove_leftovers(bin_folder: Path | None) -> None:
+    """Remove the servers of tests that were killed: those that no process uses any more."""
+    for folder in _parent_folder().glob("honua-tests-*"):
+        with suppress(OSError, SchemaError), (folder / "users").open() as users:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            EmbeddedServer(folder, bin_folder=bin_folder).remove()
