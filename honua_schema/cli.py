@@ -178,9 +178,10 @@ class Target:
         """
         from honua_schema.runner import MigrationRunner
 
-        return MigrationRunner(self._url(), **options)
+        return MigrationRunner(self.database_url(), **options)
 
-    def _url(self) -> URL:
+    def database_url(self) -> URL:
+        """Return the URL of this database, whose server is started first if it is an embedded one."""
         if not self.embedded:
             if self.folder:
                 refuse_usage("--folder is the folder of an embedded server: add --embedded")
@@ -507,6 +508,52 @@ def demo(
     from honua_schema.demo.command import run_demo
 
     run_demo(folder, url=url, scale=scale, stop=stop, remove=remove, console=Console())
+
+
+maintenance_app = typer.Typer(
+    no_args_is_help=True, help="Keep the database in order: see what is due, and do it."
+)
+app.add_typer(maintenance_app, name="maintenance")
+
+
+@maintenance_app.command("run", epilog="Example: honua-schema maintenance run timeouts admission")
+@on_database
+def maintenance_run(
+    target: Target,
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Tasks, as `maintenance list` names them; all without any.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Do what is due, in small batches; exit with 1 if a task failed. Safe on several machines at once."""
+    from honua_schema import schedule
+    from honua_schema.database import create_engine
+
+    chosen = schedule.select_tasks(tasks or ())
+    outcomes = []
+    for outcome in schedule.run(create_engine(target.database_url()), chosen):
+        outcomes.append(outcome)
+        if not as_json:
+            typer.echo(
+                f"{outcome.task:<15}{outcome.error or outcome.status:<12}{outcome.changed:>8}"
+                f"{outcome.elapsed_ms:>8} ms"
+            )
+    if as_json:
+        print_json(outcomes)
+    raise typer.Exit(FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0)
+
+
+@maintenance_app.command("list", epilog="Example: honua-schema maintenance list --json")
+def maintenance_list(*, as_json: AsJson = False) -> None:
+    """Print the tasks, and how often each should run."""
+    from honua_schema.schedule import TASKS
+
+    rows = [(task.name, task.interval, task.cron, task.purpose) for task in TASKS]
+    if as_json:
+        print_json([dict(zip(("name", "interval", "cron", "purpose"), row, strict=True)) for row in rows])
+    else:
+        print_table(("Task", "How often", "Cron", "What it does"), rows)
 
 
 @app.command(epilog="Example: honua-schema doctor --json")

@@ -31,10 +31,15 @@ class AbandonedConversation:
 
 
 @SqlFunction
-def expire_old_conversations(inactive_hours: int = 24) -> Call[list[AbandonedConversation]]:
+def expire_old_conversations(
+    inactive_hours: int = 24, limit: int | None = None
+) -> Call[list[AbandonedConversation]]:
     """Set active conversations in which nobody says anything any more to abandoned.
 
     Args:
         inactive_hours: For how many hours a conversation may be silent.
+        limit: How many conversations at most; all if None.
     """
-    return records("expire_old_conversations", AbandonedConversation, inactive_hours=inactive_hours)
+    return records(
+        "expire_old_conversations", AbandonedConversation, inactive_hours=inactive_hours, limit=limit
+    )

@@ -67,6 +67,10 @@ def get_license_quota_usage(customer_id: str) -> Call[LicenseQuotaUsage | None]:
 
 
 @SqlFunction
-def expire_licenses() -> Call[list[ExpiredLicense]]:
-    """Set licences that have ended to expired."""
-    return records("expire_licenses", ExpiredLicense)
+def expire_licenses(limit: int | None = None) -> Call[list[ExpiredLicense]]:
+    """Set licences that have ended to expired.
+
+    Args:
+        limit: How many licences at most; all if None.
+    """
+    return records("expire_licenses", ExpiredLicense, limit=limit)

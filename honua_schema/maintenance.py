@@ -78,13 +78,16 @@ class DroppedLogPartition:
 
 
 @SqlFunction
-def revoke_expired_credentials(invalid_days: int = 7) -> Call[list[RevokedCredential]]:
+def revoke_expired_credentials(
+    invalid_days: int = 7, limit: int | None = None
+) -> Call[list[RevokedCredential]]:
     """Revoke registry credentials whose logins have failed for long enough.
 
     Args:
         invalid_days: For how many times 24 hours an invalid credential is kept.
+        limit: How many credentials at most; all if None.
     """
-    return records("revoke_expired_credentials", RevokedCredential, invalid_days=invalid_days)
+    return records("revoke_expired_credentials", RevokedCredential, invalid_days=invalid_days, limit=limit)
 
 
 @SqlFunction

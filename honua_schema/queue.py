@@ -237,13 +237,26 @@ def retry_failed_build(build_id: uuid.UUID, delay: datetime.timedelta = datetime
 
 
 @SqlFunction
-def handle_build_timeouts(heartbeat_seconds: int | None = None) -> Call[list[TimedOutBuild]]:
+def handle_build_timeouts(
+    heartbeat_seconds: int | None = None, limit: int | None = None
+) -> Call[list[TimedOutBuild]]:
     """End builds whose time is up.
 
     Args:
         heartbeat_seconds: Also end builds whose worker has been silent for that long.
+        limit: How many builds at most; all if None.
     """
-    return records("handle_build_timeouts", TimedOutBuild, heartbeat_seconds=heartbeat_seconds)
+    return records("handle_build_timeouts", TimedOutBuild, heartbeat_seconds=heartbeat_seconds, limit=limit)
+
+
+@SqlFunction
+def admit_waiting_builds() -> Call[int]:
+    """Admit builds that wait although their customer has a free slot: it became free while they were locked.
+
+    Returns:
+        How many builds became ready.
+    """
+    return value("admit_waiting_builds")
 
 
 @SqlFunction

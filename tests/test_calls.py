@@ -50,7 +50,7 @@ FUNCTIONS = {
 }
 INTERNAL = {
     # called by triggers, policies and other functions
-    "admit_builds", "admit_waiting_builds", "admitted_tiers", "license_ends_at", "lock_license",
+    "admit_builds", "admitted_tiers", "license_ends_at", "lock_license",
     "log_time_column", "missing_log_months", "release_delayed_builds", "tier_rank",
 }  # fmt: skip
 

@@ -47,10 +47,10 @@ def test_a_claim_for_another_architecture_admits_it_and_returns_nothing(
     assert queue.build(missed).admission == "ready"
 
 
-def test_the_call_for_timeouts_admits_it_when_no_worker_is_idle(queue: Queue, connect: Connect) -> None:
+def test_maintenance_admits_it_when_no_worker_is_idle(queue: Queue, connect: Connect) -> None:
     missed = let_a_build_miss_its_slot(queue, connect)
 
-    queue.run("SELECT * FROM handle_build_timeouts()")
+    queue.run("SELECT admit_waiting_builds()")
 
     assert queue.build(missed).admission == "ready"
 

@@ -51,4 +51,4 @@ $$;
 
 COMMENT ON FUNCTION admit_waiting_builds IS
     'Admits builds that wait although their customer has a free slot: when the slot became free, somebody had locked '
-    'them. Returns how many became ready. A claim that finds nothing and handle_build_timeouts() call it.';
+    'them. Returns how many became ready. A claim that finds nothing calls it, and so does maintenance.';

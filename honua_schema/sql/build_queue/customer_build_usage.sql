@@ -15,9 +15,8 @@ LEFT JOIN (
         b.customer_id,
         count(*) AS total_builds,
         count(*) FILTER (
-            WHERE b.queued_at >= date_trunc('month', now(), 'UTC')
-              AND b.queued_at < (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC'
-              AND (b.retry_count = 0 OR b.created_at >= date_trunc('month', now(), 'UTC'))
+            WHERE date_trunc('month', CASE WHEN b.retry_count = 0 THEN b.queued_at ELSE b.created_at END, 'UTC')
+                = date_trunc('month', now(), 'UTC')
         ) AS builds_this_month,
         count(*) FILTER (WHERE b.status = 'success') AS successful_builds,
         round(avg(r.actual_duration_seconds), 2) AS avg_build_duration_seconds,

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION handle_build_timeouts(p_heartbeat_seconds integer DEFAULT NULL)
+CREATE OR REPLACE FUNCTION handle_build_timeouts(p_heartbeat_seconds integer DEFAULT NULL, p_limit integer DEFAULT NULL)
 RETURNS TABLE (build_id uuid, customer_id varchar, worker_id varchar)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
@@ -12,9 +12,11 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'Give how long a worker may be silent, in seconds, or NULL to look at timeout_at only.';
     END IF;
+    IF p_limit < 1 THEN
+        RAISE EXCEPTION 'p_limit must be at least 1 or NULL, not %', p_limit
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the number of builds to end at most.';
+    END IF;
     v_heartbeat := v_now - make_interval(secs => p_heartbeat_seconds);
-
-    PERFORM admit_waiting_builds();
 
     -- Licences first and in order, for the end of each build may let the next one in.
     PERFORM lock_license(overdue.customer_id)
@@ -32,6 +34,7 @@ BEGIN
         FROM build_queue AS b
         WHERE b.status = 'building' AND (b.timeout_at <= v_now OR b.heartbeat_at <= v_heartbeat)
         ORDER BY b.id
+        LIMIT p_limit
         FOR NO KEY UPDATE SKIP LOCKED
     ), ended AS (
         UPDATE build_queue AS b
@@ -56,4 +59,4 @@ $$;
 COMMENT ON FUNCTION handle_build_timeouts IS
     'Ends builds whose time is up and, where p_heartbeat_seconds is given, builds whose worker has been silent for '
     'that long; each is recorded as an event and returned. A build whose row is locked is left for the next call: '
-    'somebody is just now reporting on it. Errors: 22023 when p_heartbeat_seconds is less than 1.';
+    'somebody is just now reporting on it. Errors: 22023 when p_heartbeat_seconds or p_limit is less than 1.';

@@ -5,6 +5,7 @@ AS $$
 DECLARE
     v_license licenses;
     v_month timestamptz;
+    v_next_month timestamptz;
     v_builds integer;
 BEGIN
     NEW.architecture := coalesce(NEW.architecture, 'amd64');
@@ -43,15 +44,19 @@ BEGIN
 
     IF v_license.max_builds_per_month IS NOT NULL THEN
         v_month := date_trunc('month', NEW.queued_at, 'UTC');
-        -- Counting stops at the quota, so the cost does not grow with the queue.
+        v_next_month := (v_month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
+        -- Counting stops at the quota, so the cost does not grow with the queue. A delayed retry moves queued_at:
+        -- a build that was retried counts in the month in which it was ordered.
         SELECT count(*)::integer INTO v_builds
         FROM (
             SELECT
             FROM build_queue AS b
             WHERE b.customer_id = NEW.customer_id
               AND b.queued_at >= v_month
-              AND b.queued_at < (v_month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC'
-              AND (b.retry_count = 0 OR b.created_at >= v_month)
+              AND CASE
+                WHEN b.retry_count = 0 THEN b.queued_at < v_next_month
+                ELSE b.created_at >= v_month AND b.created_at < v_next_month
+              END
             LIMIT v_license.max_builds_per_month
         ) AS this_month;
         IF v_builds >= v_license.max_builds_per_month THEN

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION expire_licenses() RETURNS TABLE (
+CREATE OR REPLACE FUNCTION expire_licenses(p_limit integer DEFAULT NULL) RETURNS TABLE (
     license_id uuid,
     customer_id varchar,
     expired_at timestamptz
@@ -7,6 +7,11 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
+    IF p_limit < 1 THEN
+        RAISE EXCEPTION 'p_limit must be at least 1 or NULL, not %', p_limit
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the number of licences to expire at most.';
+    END IF;
+
     -- A licence that somebody has locked is being renewed or built with; the next run sees to it. Until then it
     -- allows nothing, for whoever asks a licence looks at its end too.
     RETURN QUERY
@@ -19,6 +24,7 @@ BEGIN
             )
           AND license_ends_at(l) <= now()
         ORDER BY l.id
+        LIMIT p_limit
         FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE licenses AS l

@@ -48,9 +48,11 @@ BEGIN
         FROM build_queue AS b
         WHERE b.customer_id = l.customer_id
           AND b.queued_at >= v_month
-          AND b.queued_at < v_next_month
-          -- A delayed retry of an earlier month's build moves its queued_at, but is not another build.
-          AND (b.retry_count = 0 OR b.created_at >= v_month)
+          -- A delayed retry moves queued_at: a build that was retried counts in the month in which it was ordered.
+          AND CASE
+            WHEN b.retry_count = 0 THEN b.queued_at < v_next_month
+            ELSE b.created_at >= v_month AND b.created_at < v_next_month
+          END
     ) AS used
     WHERE l.customer_id = p_customer_id;
 END;
