@@ -43,6 +43,7 @@ from honua_schema.models.base import (
 )
 
 if TYPE_CHECKING:
+    from honua_schema.crypto import Keyring, Place
     from honua_schema.models.build_queue import BuildQueue
     from honua_schema.models.intake import BuildManifest, Conversation
 
@@ -229,6 +230,26 @@ after_create(
 )
 
 
+def place_of_secret(row: License | RegistryCredential, column: str) -> Place:
+    """Return what a secret is bound to; a new row gets its id now.
+
+    Args:
+        row: The row that holds the secret.
+        column: The column that holds it.
+
+    Raises:
+        ValueError: The row has no customer_id yet.
+    """
+    from honua_schema.crypto import Place
+
+    if not row.customer_id:
+        message = f"set customer_id before secrets: {row.__tablename__}.{column} is bound to it"
+        raise ValueError(message)
+    if row.id is None:
+        row.id = uuid.uuid4()
+    return Place(row.__tablename__, column, row.customer_id, row.id)
+
+
 class License(Base):
     """What a customer has paid for: tier, features and quotas. One per customer."""
 
@@ -280,6 +301,46 @@ class License(Base):
     )
 
     customer: Mapped[Customer] = relationship(back_populates="license")
+
+    def issue_key(self, keyring: Keyring) -> str:
+        """Give the licence a new key and return it: show it once, for only its hash can be looked up.
+
+        Args:
+            keyring: The keys that encrypt secrets.
+        """
+        from honua_schema import crypto
+
+        key = crypto.new_license_key()
+        self.set_key(keyring, key)
+        return key
+
+    def set_key(self, keyring: Keyring, key: str) -> None:
+        """Store a licence key, encrypted, with the hash that it is found by.
+
+        Args:
+            keyring: The keys that encrypt secrets.
+            key: The licence key.
+
+        Raises:
+            ValueError: The licence has no customer_id yet, to which the secret is bound.
+        """
+        from honua_schema import crypto
+
+        self.license_key = crypto.encrypt(keyring, key, place_of_secret(self, "license_key"))
+        self.license_key_hash = crypto.hash_license_key(key)
+
+    def reveal_key(self, keyring: Keyring) -> str:
+        """Return the licence key.
+
+        Args:
+            keyring: The keys that encrypt secrets.
+
+        Raises:
+            honua_schema.crypto.SecretError: It cannot be decrypted.
+        """
+        from honua_schema import crypto
+
+        return crypto.decrypt(keyring, self.license_key, place_of_secret(self, "license_key"))
 
     __table_args__ = (
         one_of("tier", Tier),
@@ -365,6 +426,52 @@ class RegistryCredential(Base):
         foreign_keys="BuildQueue.target_registry_id",
         primaryjoin="RegistryCredential.id == BuildQueue.target_registry_id",
     )
+
+    def set_login(self, keyring: Keyring, *, username: str, password: str) -> None:
+        """Store a login, encrypted.
+
+        Args:
+            keyring: The keys that encrypt secrets.
+            username: The user name.
+            password: The password or token.
+
+        Raises:
+            ValueError: The credential has no customer_id yet, to which the secrets are bound.
+        """
+        from honua_schema import crypto
+
+        for column, secret in (("username_encrypted", username), ("password_encrypted", password)):
+            envelope = crypto.encrypt(keyring, secret, place_of_secret(self, column))
+            setattr(self, column, envelope.encode())
+        self.encryption_key_id = keyring.current
+
+    def reveal_username(self, keyring: Keyring) -> str:
+        """Return the user name.
+
+        Args:
+            keyring: The keys that encrypt secrets.
+
+        Raises:
+            honua_schema.crypto.SecretError: It cannot be decrypted.
+        """
+        return self._reveal(keyring, "username_encrypted")
+
+    def reveal_password(self, keyring: Keyring) -> str:
+        """Return the password or token.
+
+        Args:
+            keyring: The keys that encrypt secrets.
+
+        Raises:
+            honua_schema.crypto.SecretError: It cannot be decrypted.
+        """
+        return self._reveal(keyring, "password_encrypted")
+
+    def _reveal(self, keyring: Keyring, column: str) -> str:
+        from honua_schema import crypto
+
+        envelope = crypto.as_text(getattr(self, column))
+        return crypto.decrypt(keyring, envelope, place_of_secret(self, column))
 
     __table_args__ = (
         one_of("registry_provider", RegistryProvider),

@@ -100,7 +100,7 @@ class AuditLog(Base):
         index("ix_audit_log_actor", "actor", "occurred_at", serves="what somebody did"),
         index("ix_audit_log_occurred_at", "occurred_at", using="brin", serves="all changes of a time"),
         {
-            "comment": "Changes to licences, credentials and customers, and builds cancelled or retried; append only",
+            "comment": "Who changed which customer, licence, credential or build; append only, by month",
             "postgresql_partition_by": "RANGE (occurred_at)",
         },
     )

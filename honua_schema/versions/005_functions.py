@@ -54,6 +54,7 @@ FUNCTIONS = (
     "005/system/purge_soft_deleted_records.sql",
     "005/system/refuse_foreign_row.sql",
     "005/system/update_updated_at_column.sql",
+    "005/core/find_license_customer.sql",
     "005/core/admitted_tiers.sql",
 )
 TRIGGERS = (

@@ -101,7 +101,7 @@ def upgrade() -> None:
             "operation IN ('INSERT', 'UPDATE', 'DELETE', 'SEAL')", name=op.f("ck_audit_log_operation_allowed")
         ),
         sa.PrimaryKeyConstraint("id", "occurred_at", name=op.f("pk_audit_log")),
-        comment="Changes to licences, credentials and customers, and builds cancelled or retried; append only",
+        comment="Who changed which customer, licence, credential or build; append only, by month",
         postgresql_partition_by="RANGE (occurred_at)",
     )
     sqlfile.execute("CREATE TABLE honua_partitions.audit_log_default PARTITION OF audit_log DEFAULT;")

@@ -77,6 +77,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     expire_licenses,
     expire_old_conversations,
     find_cached_build,
+    find_license_customer,
     free_build_slot,
     get_build_registry_credential,
     get_cache_hit_rate,
@@ -120,6 +121,7 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     expire_licenses,
     expire_old_conversations,
     find_cached_build,
+    find_license_customer,
     free_build_slot,
     get_build_registry_credential,
     get_cache_hit_rate,
@@ -163,6 +165,7 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     expire_licenses,
     expire_old_conversations,
     find_cached_build,
+    find_license_customer,
     free_build_slot,
     get_build_registry_credential,
     get_cache_hit_rate,
@@ -433,6 +436,7 @@ GRANT EXECUTE ON FUNCTION ensure_log_partitions TO honua_maintenance;
 GRANT EXECUTE ON FUNCTION expire_licenses TO honua_maintenance;
 GRANT EXECUTE ON FUNCTION expire_old_conversations TO honua_maintenance;
 GRANT EXECUTE ON FUNCTION find_cached_build TO honua_app;
+GRANT EXECUTE ON FUNCTION find_license_customer TO honua_app;
 GRANT EXECUTE ON FUNCTION get_build_registry_credential TO honua_worker;
 GRANT EXECUTE ON FUNCTION get_cache_hit_rate TO honua_app, honua_readonly;
 GRANT EXECUTE ON FUNCTION get_license_quota_usage TO honua_app, honua_readonly;
