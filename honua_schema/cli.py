@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
+    from honua_schema.audit import Seal
     from honua_schema.environment import Progress
     from honua_schema.runner import MigrationResult, MigrationRunner, Verification
 
@@ -573,3 +574,89 @@ def doctor(target: Target, *, as_json: AsJson = False) -> None:
         ]
         print_table(("State", "About", "Found, and what to do"), rows)
     raise typer.Exit(FAILED if any(each.level is Level.PROBLEM for each in findings) else 0)
+
+
+@app.command(epilog="Example: honua-schema roles --json")
+@on_database
+def roles(target: Target, *, as_json: AsJson = False) -> None:
+    """Print what each role may do with which table, view, sequence and function."""
+    from honua_schema.roles import granted
+
+    with target.runner().connect() as connection:
+        grants = granted(connection)
+    if as_json:
+        print_json(grants)
+    else:
+        print_table(
+            ("Role", "Kind", "Object", "May"),
+            [(each.role, each.kind, each.name, each.verbs) for each in grants],
+        )
+
+
+audit_app = typer.Typer(
+    no_args_is_help=True, help="Seal the audit log, and see whether it was tampered with."
+)
+app.add_typer(audit_app, name="audit")
+
+
+@audit_app.command("seal", epilog="Example: honua-schema audit seal >> seals-kept-elsewhere.txt")
+@on_database
+def audit_seal(target: Target) -> None:
+    """Seal what was recorded since the last seal, and print the new seals: keep the last one elsewhere."""
+    from honua_schema.audit import seal
+
+    with target.runner().connect() as connection:
+        seals = seal(connection)
+        connection.commit()
+    print_seals(seals)
+
+
+@audit_app.command("verify", epilog="Example: honua-schema audit verify && echo good")
+@on_database
+def audit_verify(target: Target, *, as_json: AsJson = False) -> None:
+    """Compare the audit log with its seals; exit with 1 if it was tampered with."""
+    from honua_schema.audit import verify
+
+    with target.runner().connect() as connection:
+        seals = verify(connection)
+    if as_json:
+        print_json(seals)
+    else:
+        print_seals(seals)
+    raise typer.Exit(FAILED if any(each.is_broken for each in seals) else 0)
+
+
+def print_seals(seals: Sequence[Seal]) -> None:
+    """Print seals over the audit log.
+
+    Args:
+        seals: The seals.
+    """
+    print_table(
+        ("After record", "Up to", "Month", "Records", "SHA-256", "State"),
+        [(each.after_id, each.last_id, each.month, each.records, each.sha256, each.state) for each in seals],
+    )
+
+
+@app.command("rotate-keys", epilog="Example: honua-schema rotate-keys --key-file /etc/honua/keys")
+@on_database
+def rotate_keys(
+    target: Target,
+    *,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the keys, the new one first; else HONUA_ENCRYPTION_KEYS.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Encrypt with the new key what old keys have encrypted; when interrupted, run it again."""
+    from honua_schema.crypto import Keyring, rotate_keys
+    from honua_schema.database import create_engine
+
+    keyring = Keyring.from_file(key_file) if key_file else Keyring.from_environment()
+    url = target.database_url()
+    confirm(f"Encrypt all secrets of {describe(url)} with key {keyring.current}?", yes=yes)
+    rotation = rotate_keys(create_engine(url), keyring)
+    typer.echo(f"{rotation.rotated} rows are now encrypted with {keyring.current}.")
+    if rotation.failed:
+        complain("\n".join(rotation.failed))
+        raise typer.Exit(FAILED)

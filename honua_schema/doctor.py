@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select, table, text
 
-from honua_schema import locking, preflight
+from honua_schema import locking, preflight, roles
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def examine(runner: MigrationRunner) -> list[Finding]:
             findings += _examine_extensions(connection)
             findings += _examine_upgrade_lock(connection)
             findings += _examine_partitions(connection)
+            findings += _examine_roles(connection)
         findings += _examine_revisions(runner)
     except SchemaError as error:
         return [Finding("connection", Level.PROBLEM, error.message, error.remedy)]
@@ -144,6 +145,14 @@ def _examine_partitions(connection: Connection) -> Iterator[Finding]:
         )
     if not filled and not missing:
         yield Finding("partitions", Level.OK, "Next month has its partitions, and no row is in a default one")
+
+
+def _examine_roles(connection: Connection) -> Iterator[Finding]:
+    problems = list(roles.find_problems(connection))
+    for message, remedy in problems:
+        yield Finding("roles", Level.PROBLEM, message, remedy)
+    if not problems:
+        yield Finding("roles", Level.OK, "The roles are there or can be made, and are bound by row security")
 
 
 def _examine_revisions(runner: MigrationRunner) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     *("upgrade", "downgrade", "stamp", "current", "history", "status", "verify", "check"),
-    *("sql", "demo", "doctor"),
+    *("sql", "demo", "doctor", "roles", "rotate-keys"),
 ]
 HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
 
@@ -318,7 +318,8 @@ class TestDoctor:
         assert ended.code == 0
         states = self.states(ended)
         states.pop("extensions")  # not every server offers them
-        assert states == dict.fromkeys(("connection", "server", "upgrade", "partitions", "revisions"), "ok")
+        subjects = ("connection", "server", "upgrade", "partitions", "roles", "revisions")
+        assert states == dict.fromkeys(subjects, "ok")
 
     def test_no_server_is_a_problem(self, run: Callable[..., Ended]) -> None:
         ended = run("doctor", "-h", "localhost", "-p", "1")

@@ -1,0 +1,137 @@
+"""What the roles may do in a database, and whether anything makes their limits worth nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+ROLES = ("honua_app", "honua_maintenance", "honua_readonly", "honua_worker")
+
+GRANTED = text("""
+    WITH acl (kind, name, detail, items) AS (
+        SELECT
+            CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' ELSE 'table' END,
+            c.relname, NULL, c.relacl
+        FROM pg_class AS c
+        WHERE c.relnamespace = to_regnamespace('public')
+        UNION ALL
+        SELECT CASE c.relkind WHEN 'v' THEN 'view' ELSE 'table' END, c.relname, a.attname, a.attacl
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid
+        WHERE c.relnamespace = to_regnamespace('public')
+        UNION ALL
+        SELECT 'function', p.proname, NULL, p.proacl
+        FROM pg_proc AS p
+        WHERE p.pronamespace = to_regnamespace('public')
+    )
+    SELECT
+        granted.role, granted.kind, granted.name,
+        string_agg(granted.verb, '; ' ORDER BY granted.verb) AS verbs
+    FROM (
+        SELECT
+            pg_get_userbyid(item.grantee) AS role, acl.kind, acl.name,
+            item.privilege_type
+                || coalesce(' (' || string_agg(acl.detail, ', ' ORDER BY acl.detail) || ')', '') AS verb
+        FROM acl
+        CROSS JOIN aclexplode(acl.items) AS item
+        WHERE pg_get_userbyid(item.grantee) = ANY (:roles)
+        GROUP BY item.grantee, acl.kind, acl.name, item.privilege_type, acl.detail IS NULL
+    ) AS granted
+    GROUP BY granted.role, granted.kind, granted.name
+    ORDER BY granted.role, granted.kind DESC, granted.name
+""")
+
+MEMBERS = text("""
+    SELECT r.rolname AS role, m.rolname AS member, m.rolsuper OR m.rolbypassrls AS is_unbound
+    FROM pg_auth_members AS a
+    JOIN pg_roles AS r ON r.oid = a.roleid
+    JOIN pg_roles AS m ON m.oid = a.member
+    WHERE r.rolname = ANY (:roles)
+    ORDER BY 1, 2
+""")
+
+MISSING = text("""
+    SELECT needed.name
+    FROM unnest(CAST(:roles AS text[])) AS needed (name)
+    WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = needed.name)
+    ORDER BY needed.name
+""")
+
+TOO_STRONG = text("""
+    SELECT r.rolname
+    FROM pg_roles AS r
+    WHERE r.rolname = ANY (:roles) AND (r.rolsuper OR r.rolbypassrls OR r.rolcanlogin)
+    ORDER BY r.rolname
+""")
+
+MAY_CREATE_ROLES = text("""
+    SELECT r.rolsuper OR r.rolcreaterole FROM pg_roles AS r WHERE r.rolname = current_user
+""")
+
+PUBLIC_MAY_CREATE = text("""
+    SELECT coalesce(has_schema_privilege('public', to_regnamespace('public')::oid, 'CREATE'), false)
+""")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a role may do with an object.
+
+    Attributes:
+        role: The role.
+        kind: table, view, sequence or function.
+        name: The object.
+        verbs: What it may do, with the columns where it is not all of them.
+    """
+
+    role: str
+    kind: str
+    name: str
+    verbs: str
+
+
+def granted(connection: Connection) -> list[Grant]:
+    """Return what the roles may do in a database.
+
+    Args:
+        connection: The database.
+    """
+    return [Grant(**row) for row in connection.execute(GRANTED, {"roles": list(ROLES)}).mappings()]
+
+
+def find_problems(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Yield what keeps the roles from being made, or their limits from holding, each with a remedy.
+
+    Args:
+        connection: The database.
+    """
+    roles = {"roles": list(ROLES)}
+    missing = connection.scalars(MISSING, roles).all()
+    if missing and not connection.scalar(MAY_CREATE_ROLES):
+        yield (
+            f"The roles {', '.join(missing)} are missing, and this role may not create them.",
+            "An administrator runs: " + " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in missing),
+        )
+    for role in connection.scalars(TOO_STRONG, roles):
+        yield (
+            f"Role {role} may log in, or is not bound by row security.",
+            f"An administrator runs: ALTER ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS;",
+        )
+    for role, member, is_unbound in connection.execute(MEMBERS, roles):
+        if is_unbound:
+            yield (
+                f"Role {member}, a member of {role}, is not bound by row security.",
+                f"Connect the application as another role, or: ALTER ROLE {member} NOSUPERUSER NOBYPASSRLS;",
+            )
+    if connection.scalar(PUBLIC_MAY_CREATE):
+        yield (
+            "Everybody may create objects in the schema public, where the owner's functions look for names.",
+            "Its owner runs: REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+        )
