@@ -9,16 +9,27 @@ if TYPE_CHECKING:
     from honua_schema.declared import create_all
     from honua_schema.errors import SchemaError
     from honua_schema.runner import MigrationResult, MigrationRunner
+    from honua_schema.security import actor, customer_scope
 
 __version__ = "0.1.0"
 
-__all__ = ["MigrationResult", "MigrationRunner", "SchemaError", "__version__", "create_all"]
+__all__ = [
+    "MigrationResult",
+    "MigrationRunner",
+    "SchemaError",
+    "__version__",
+    "actor",
+    "create_all",
+    "customer_scope",
+]
 
 _HOMES = {
     "MigrationResult": "honua_schema.runner",
     "MigrationRunner": "honua_schema.runner",
     "SchemaError": "honua_schema.errors",
+    "actor": "honua_schema.security",
     "create_all": "honua_schema.declared",
+    "customer_scope": "honua_schema.security",
 }
 
 
