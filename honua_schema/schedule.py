@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 BATCH = 500  # rows; a batch takes a fraction of a second
 TASK_LOCK = 1_213_157_197  # the first of the two numbers of each task's advisory lock
+INTERVALS = {
+    "minutely": "* * * * *",
+    "6-hourly": "0 */6 * * *",
+    "daily": "10 3 * * *",
+    "weekly": "30 3 * * 0",
+    "monthly": "50 3 1 * *",
+}
+"""How often a task should run, and the same as a cron expression in UTC."""
+LOCK_NOT_AVAILABLE = "55P03"
 VACUUM_DUE = text("""
     SELECT t.relid::regclass::text
     FROM pg_stat_user_tables AS t
@@ -43,17 +52,20 @@ class Task:
 
     Attributes:
         name: How it is named on the command line.
-        interval: How often it should run, in words.
-        cron: The same as a cron expression.
+        interval: How often it should run, one of ``INTERVALS``; as a name, it stands for all such tasks.
         purpose: What it does.
         step: Does one batch, and returns how much that was; less than ``BATCH`` ends the task.
     """
 
     name: str
     interval: str
-    cron: str
     purpose: str
     step: Callable[[Connection], int]
+
+    @property
+    def cron(self) -> str:
+        """How often it should run, as a cron expression in UTC."""
+        return INTERVALS[self.interval]
 
 
 @dataclass(frozen=True)
@@ -84,45 +96,51 @@ def _purge(connection: Connection) -> int:
 def _vacuum(connection: Connection) -> int:
     connection.rollback()
     autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+    warnings: list[tuple[str | None, str | None]] = []
+    driver: Any = autocommit.connection.driver_connection
+    driver.add_notice_handler(lambda warning: warnings.append((warning.sqlstate, warning.message_primary)))
     tables = autocommit.scalars(VACUUM_DUE).all()
     for table in tables:
-        # One that is being vacuumed already is left alone.
         autocommit.exec_driver_sql(f"VACUUM (ANALYZE, SKIP_LOCKED) {table}")
-    return len(tables)
+    # A table that is being vacuumed already is left alone. VACUUM merely warns of one that it may not touch.
+    if refusals := [message for code, message in warnings if code != LOCK_NOT_AVAILABLE]:
+        remedy = "Run this task as the owner of the tables, or leave them to autovacuum."
+        raise SchemaError(f"{refusals[0]}.", remedy)
+    return len(tables) - len(warnings)
 
 
 TASKS = (
     Task(
-        "timeouts", "every minute", "* * * * *", "End builds whose time is up",
+        "timeouts", "minutely", "End builds whose time is up",
         lambda connection: len(queue.handle_build_timeouts(connection, limit=BATCH)),
     ),
     Task(
-        "admission", "every minute", "* * * * *", "Let in builds that wait although a slot is free",
+        "admission", "minutely", "Let in builds that wait although a slot is free",
         queue.admit_waiting_builds,
     ),
     Task(
-        "conversations", "every 6 hours", "0 */6 * * *", "Give up conversations that fell silent a day ago",
+        "conversations", "6-hourly", "Give up conversations that fell silent a day ago",
         lambda connection: len(intake.expire_old_conversations(connection, limit=BATCH)),
     ),
     Task(
-        "credentials", "daily", "10 3 * * *", "Revoke credentials that have been invalid for a week",
+        "credentials", "daily", "Revoke credentials that have been invalid for a week",
         lambda connection: len(maintenance.revoke_expired_credentials(connection, limit=BATCH)),
     ),
     Task(
-        "licenses", "daily", "20 3 * * *", "Expire licences that have ended",
+        "licenses", "daily", "Expire licences that have ended",
         lambda connection: len(licenses.expire_licenses(connection, limit=BATCH)),
     ),
     Task(
-        "logs", "weekly", "30 3 * * 0", "Empty the logs of builds that ended 90 days ago",
+        "logs", "weekly", "Empty the logs of builds that ended 90 days ago",
         lambda connection: maintenance.cleanup_old_build_logs(connection, limit=BATCH),
     ),
     Task(
-        "vacuum", "weekly", "0 4 * * 0", "VACUUM ANALYZE busy tables that were not for a week",
+        "vacuum", "weekly", "VACUUM ANALYZE busy tables that were not for a week",
         _vacuum,
     ),
-    Task("purge", "monthly", "40 3 1 * *", "Remove what was deleted softly 30 days ago", _purge),
+    Task("purge", "monthly", "Remove what was deleted softly 30 days ago", _purge),
     Task(
-        "partitions", "monthly", "50 3 1 * *", "Make the coming months' partitions of the log tables",
+        "partitions", "monthly", "Make the coming months' partitions of the log tables",
         lambda connection: len(maintenance.ensure_log_partitions(connection)),
     ),
 )  # fmt: skip
@@ -132,15 +150,18 @@ def select_tasks(names: Collection[str] = ()) -> list[Task]:
     """Return the tasks of these names, in the order of the schedule; all of them without names.
 
     Args:
-        names: Names of tasks.
+        names: Names of tasks, or intervals such as ``daily`` for all tasks that should run that often.
 
     Raises:
-        SchemaError: There is no task of such a name.
+        SchemaError: There is no task or interval of such a name.
     """
-    known = {task.name: task for task in TASKS}
-    if unknown := sorted(set(names) - known.keys()):
-        raise SchemaError(f"There is no task {', '.join(unknown)}.", f"The tasks are {', '.join(known)}.")
-    return [task for task in TASKS if not names or task.name in names]
+    known = [task.name for task in TASKS]
+    if unknown := sorted(set(names).difference(known, INTERVALS)):
+        raise SchemaError(
+            f"There is no task {', '.join(unknown)}.",
+            f"The tasks are {', '.join(known)}, or all that are due {', '.join(INTERVALS)}.",
+        )
+    return [task for task in TASKS if not names or not {task.name, task.interval}.isdisjoint(names)]
 
 
 def run(engine: Engine, tasks: Collection[Task] = TASKS) -> Iterator[Outcome]:
@@ -164,6 +185,8 @@ def run(engine: Engine, tasks: Collection[Task] = TASKS) -> Iterator[Outcome]:
                 status = "elsewhere"
             except DBAPIError as refusal:
                 status, error = "failed", database.server_message(refusal)
+            except SchemaError as refusal:
+                status, error = "failed", f"{refusal.message} {refusal.remedy}"
         yield Outcome(task.name, status, changed, round(1000 * (time.monotonic() - started)), error)
 
 
