@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Reading a view waits for whoever changes its table just now.
 LIMIT_WAITING = text("SET LOCAL lock_timeout = '5s'")
+SPELLED = ("definition", "using", "check")
+"""Properties that PostgreSQL may spell otherwise once a dump has been restored."""
 TODAY = text("SELECT CAST(now() AT TIME ZONE 'UTC' AS date)")
 
 # Roles belong to the server: they cannot be made a second time.
@@ -53,18 +55,31 @@ def compare(connection: Connection) -> Comparison:
     Raises:
         SchemaError: The role may not create a schema, or a declaration is not what PostgreSQL understands.
     """
+    with shadow.rolled_back(connection), shadow.made(connection) as schemas:
+        return compare_with(connection, schemas)
+
+
+def compare_with(connection: Connection, schemas: catalog.Schemas) -> Comparison:
+    """Compare a database with the declared schema that `shadow.made` has made in it.
+
+    Args:
+        connection: The database.
+        schemas: The declared schema.
+    """
     with shadow.rolled_back(connection):
         connection.execute(LIMIT_WAITING)
         today = connection.execute(TODAY).scalar_one()
         deployed = catalog.read(connection)
         dependencies = catalog.read_dependencies(connection)
-        with shadow.made(connection) as schemas:
-            declared = catalog.read(connection, schemas) | GROUP_ROLES
-            found = differences.find(declared, deployed, today)
-            if found:
-                shadow.restore(connection, {each.name for each in found})
-                restored = catalog.read(connection, schemas) | GROUP_ROLES
-                remaining = differences.find(restored, deployed, today)
-                still_different = {(each.identity, each.aspect) for each in remaining}
-                found = [each for each in found if (each.identity, each.aspect) in still_different]
+        declared = catalog.read(connection, schemas) | GROUP_ROLES
+        found = differences.find(declared, deployed, today)
+        spelled = {
+            each.name for each in found if each.aspect in SPELLED and None not in {each.declared, each.found}
+        }
+        if spelled:
+            shadow.restore(connection, schemas, spelled)
+            restored = catalog.read(connection, schemas) | GROUP_ROLES
+            remaining = differences.find(restored, deployed, today)
+            still_different = {(each.identity, each.aspect) for each in remaining}
+            found = [each for each in found if (each.identity, each.aspect) in still_different]
     return Comparison(declared, deployed, found, dependencies)

@@ -91,7 +91,8 @@ def _without_inherited(differences: list[Difference], deployed: Catalog) -> list
     return [
         each
         for each in differences
-        if (Identity(each.kind, tables.get(f"{each.table}"), each.name), each.aspect) not in known
+        if each.table not in tables
+        or (Identity(each.kind, tables[each.table], each.name), each.aspect) not in known
     ]
 
 
@@ -145,9 +146,10 @@ def _expected_partitions(declared: Catalog, deployed: Catalog, today: date) -> C
         months = [(int(match[1]), int(match[2])) for match in map(month_of.fullmatch, names) if match]
         if not months:
             continue
-        # A month that is missing in between, or now, would have its rows in the default partition.
+        # A month that is missing in between, or now, has its rows in the default partition.
+        months.append((today.year, today.month))
         year, month = min(months)
-        while (year, month) <= max(*months, (today.year, today.month)):
+        while (year, month) <= max(months):
             following = (year + month // 12, month % 12 + 1)
             bound = (
                 f"FOR VALUES FROM ('{year:04}-{month:02}-01 00:00:00+00')"

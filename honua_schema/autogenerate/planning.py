@@ -251,7 +251,7 @@ def _plan_tables(
             if identity.name not in planned and not is_of_column:
                 planned.add(identity.name)
                 yield from _replace(identity, difference, reflect)
-        elif difference.aspect not in {*APART, "existence"}:
+        elif difference.aspect not in {*APART, "existence"} and identity in comparison.declared:
             sides = comparison.deployed[identity], comparison.declared[identity]
             forward = statements.alter(identity, difference.aspect, *sides)
             backward = statements.alter(identity, difference.aspect, *reversed(sides))

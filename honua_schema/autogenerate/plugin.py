@@ -53,7 +53,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
 
     @cache
     def reflect(table: str) -> sa.Table:
-        return sa.Table(table, sa.MetaData(), autoload_with=connection, resolve_fks=False)
+        return sa.Table(table, sa.MetaData(), autoload_with=connection)
 
     before, after = planning.plan(
         compare(connection),

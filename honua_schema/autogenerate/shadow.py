@@ -155,12 +155,14 @@ def _execute(connection: Connection, statements: Collection[str]) -> None:
     savepoint.commit()
 
 
-def restore(connection: Connection, names: Collection[str]) -> None:
+def restore(connection: Connection, schemas: Schemas, names: Collection[str]) -> None:
     """Make objects again from what PostgreSQL says they are, as restoring a dump would.
 
     Args:
-        connection: A connection within `made`.
+        connection: The database.
+        schemas: The declared schema, as from `made`.
         names: Names of constraints, indexes, views, triggers and policies; others are left alone.
     """
+    connection.execute(text(f"SET LOCAL search_path = {schemas.main}"))
     for statements in connection.scalars(DUMPED, {"names": list(names)}).all():
         sqlfile.execute_on(connection, statements)
