@@ -101,8 +101,10 @@ OF_THE_DATABASE = {
         SELECT l.customer_id, l.max_builds_per_month, m.month, count(*) AS builds
         FROM licenses AS l
         JOIN build_queue AS b ON b.customer_id = l.customer_id
-        CROSS JOIN LATERAL (SELECT date_trunc('month', b.queued_at, 'UTC')) AS m (month)
-        WHERE b.retry_count = 0 OR b.created_at >= m.month
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN b.retry_count = 0 THEN b.queued_at ELSE b.created_at END
+        ) AS counted (at)
+        CROSS JOIN LATERAL (SELECT date_trunc('month', counted.at, 'UTC')) AS m (month)
         GROUP BY l.id, m.month
         HAVING count(*) > l.max_builds_per_month
     """,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # One database serves all examples: each leaves it as it was.
 settings.register_profile("shared", deadline=None, database=None, suppress_health_check=list(HealthCheck))
 shared = settings.get_profile("shared")
-settings.register_profile("quick", shared, max_examples=25, stateful_step_count=25, derandomize=True)
+settings.register_profile("quick", shared, max_examples=50, stateful_step_count=25, derandomize=True)
 settings.register_profile("arguments", shared, max_examples=10_000)
 settings.register_profile("models", shared, max_examples=2_000, stateful_step_count=50)
 

@@ -130,17 +130,14 @@ class QuotaModel(RuleBasedStateMachine):
     @rule(build_id=builds)
     def retry(self, build_id: UUID | None) -> None:
         """Retry a build at once: neither the limits nor the licence stop it, and it does not count again."""
-        self.rows("SELECT retry_failed_build(%s)", build_id)
+        [retried] = self.rows("SELECT retry_failed_build(%s)", build_id)[0]
         for customer in self.customers.values():
-            # Ordered in advance and retried already: then its attempts are not this month's, nor the next's.
-            if customer.builds.get(build_id) == 1 and self.retries(build_id):  # type: ignore[arg-type]
-                del customer.builds[build_id]  # type: ignore[arg-type]
-
-    def retries(self, build_id: UUID | None) -> int:
-        """Return how often a build was retried."""
-        return sum(
-            count for (count,) in self.rows("SELECT retry_count FROM build_queue WHERE id = %s", build_id)
-        )
+            if retried and build_id in customer.builds:
+                # A delay may have moved its place, so from now on the month in which it was made counts. One
+                # that was entered after the fact counts no longer.
+                month = customer.builds.pop(build_id)
+                if month >= 0:
+                    customer.builds[build_id] = 0
 
     @rule(build_id=consumes(builds))
     def delete(self, build_id: UUID | None) -> None:
