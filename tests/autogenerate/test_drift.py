@@ -236,7 +236,8 @@ DRIFT = {
     ),
     "check of values changed": Drift(
         "ALTER TABLE customers DROP CONSTRAINT ck_customers_tier_allowed,"
-        " ADD CONSTRAINT ck_customers_tier_allowed CHECK (tier IN ('core', 'pro', 'enterprise', 'asp', 'free'))",
+        " ADD CONSTRAINT ck_customers_tier_allowed"
+        " CHECK (tier IN ('core', 'pro', 'enterprise', 'asp', 'free'))",
         "constraint customers.ck_customers_tier_allowed: definition",
     ),
     "check not validated": Drift(
@@ -478,7 +479,8 @@ DRIFT = {
     ),
     "column of a view": Drift(
         "DO $do$ BEGIN EXECUTE 'CREATE OR REPLACE VIEW active_builds WITH (security_invoker = true) AS"
-        " SELECT q.*, 1 AS extra FROM (' || rtrim(pg_get_viewdef('active_builds'::regclass), ';') || ') AS q'; END $do$",
+        " SELECT q.*, 1 AS extra FROM (' || rtrim(pg_get_viewdef('active_builds'::regclass), ';')"
+        " || ') AS q'; END $do$",
         "column active_builds.extra is not declared",
     ),
     "rights of a view": Drift(
@@ -564,7 +566,8 @@ DRIFT = {
     ),
     "policy restrictive": Drift(
         "DROP POLICY honua_readonly_select ON licenses;"
-        " CREATE POLICY honua_readonly_select ON licenses AS RESTRICTIVE FOR SELECT TO honua_readonly USING (true)",
+        " CREATE POLICY honua_readonly_select ON licenses AS RESTRICTIVE FOR SELECT"
+        " TO honua_readonly USING (true)",
         "policy licenses.honua_readonly_select: kind is RESTRICTIVE",
     ),
     "row security off": Drift(
