@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from honua_schema.calls import Call, SqlFunction, first, records
+from honua_schema.calls import Call, SqlFunction, first, records, value
 
 if TYPE_CHECKING:
     import datetime
@@ -64,6 +64,16 @@ def get_license_quota_usage(customer_id: str) -> Call[LicenseQuotaUsage | None]:
         customer_id: The customer.
     """
     return first(records("get_license_quota_usage", LicenseQuotaUsage, customer_id=customer_id))
+
+
+@SqlFunction
+def find_license_customer(license_key_hash: str) -> Call[str | None]:
+    """Return the customer whose licence is in force and has this key; None when there is none.
+
+    Args:
+        license_key_hash: SHA-256 of the licence key, as `honua_schema.crypto.hash_license_key` returns it.
+    """
+    return value("find_license_customer", license_key_hash=license_key_hash)
 
 
 @SqlFunction

@@ -52,6 +52,8 @@ INTERNAL = {
     # called by triggers, policies and other functions
     "admit_builds", "admitted_tiers", "license_ends_at", "lock_license",
     "log_time_column", "missing_log_months", "release_delayed_builds", "tier_rank",
+    # called by honua_schema.audit
+    "hash_audit_log", "seal_audit_log", "verify_audit_log",
 }  # fmt: skip
 
 
@@ -306,6 +308,14 @@ def test_the_quota_is_shown(call: Call, connection: Connection) -> None:
     )
 
 
+def test_a_licence_is_found_by_its_key(call: Call, connection: Connection) -> None:
+    customer = add_customer(connection)
+    add_license(connection, customer, license_key_hash="f" * 64)
+
+    assert call(licenses.find_license_customer, "f" * 64) == customer
+    assert call(licenses.find_license_customer, "e" * 64) is None
+
+
 def test_licences_that_have_ended_expire(call: Call, connection: Connection) -> None:
     ended_at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     customer = add_customer(connection)
@@ -390,9 +400,9 @@ def test_an_older_package_reads_only_the_columns_that_it_knows(
     session: Session, connection: Connection
 ) -> None:
     connection.execute(
-        "DROP FUNCTION expire_licenses();"
-        " CREATE FUNCTION expire_licenses() RETURNS TABLE (news text, license_id uuid, customer_id varchar,"
-        " expired_at timestamptz) LANGUAGE sql AS $$ SELECT 'new', gen_random_uuid(), 'c', now() $$"
+        "DROP FUNCTION expire_licenses;"
+        " CREATE FUNCTION expire_licenses(p_limit integer) RETURNS TABLE (news text,"
+        " license_id uuid, customer_id varchar, expired_at timestamptz) LANGUAGE sql AS $$ SELECT 'new', gen_random_uuid(), 'c', now() $$"
     )
 
     (expired,) = licenses.expire_licenses(session)
