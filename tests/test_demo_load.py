@@ -147,6 +147,10 @@ WRONG = {
     "customers without an audit record": """
         SELECT c.id FROM customers AS c WHERE NOT EXISTS (SELECT FROM audit_log AS a WHERE a.row_id = c.id)
     """,
+    "dead versions of cache entries": """
+        SELECT count(*), pg_relation_size('build_cache_registry') FROM build_cache_registry AS e
+        HAVING pg_relation_size('build_cache_registry') > 1.8 * sum(pg_column_size(e)) + 16384
+    """,
     "triggers that are switched off": "SELECT t.tgname FROM pg_trigger AS t WHERE t.tgenabled <> 'O'",
     "constraints that are not enforced": "SELECT c.conname FROM pg_constraint AS c WHERE NOT c.convalidated",
 }

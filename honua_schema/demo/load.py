@@ -181,10 +181,11 @@ def load(
         for table, column in NUMBERED.items():
             statement = "SELECT setval(pg_get_serial_sequence('{0}', '{1}'), max({1})) FROM {0}"
             connection.execute(sql.SQL(statement.format(table, column)))
-        # Each piece of the access log left a dead version of every entry that it was about.
-        connection.execute("VACUUM (FULL) build_cache_registry")
         # So that the first questions find statistics, and index-only scans what they need.
         connection.execute("VACUUM (ANALYZE) " + ", ".join(generator.tables))
+        # Each piece of the access log left a dead version of every entry that it was about.
+        connection.execute("VACUUM (FULL) build_cache_registry")
+        connection.execute("VACUUM build_cache_registry")
         _write_mark(connection, Mark(**{**asdict(mark), "is_complete": True}))
     return rows
 
@@ -260,7 +261,9 @@ def _only_one(conninfo: str) -> Iterator[None]:
     """Keep others from loading into the same database."""
     with psycopg.connect(conninfo) as connection:
         connection.execute("SET idle_in_transaction_session_timeout = 0")
-        row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()
+        # A literal: a query with parameters would keep its snapshot, and with it every dead row from VACUUM.
+        query = sql.SQL("SELECT pg_try_advisory_xact_lock({})").format(LOCK)
+        row = connection.execute(query).fetchone()
         if not (row and row[0]):
             message = f"The database {connection.info.dbname} is being filled by another process."
             raise SchemaError(message, "Wait until it has finished.")
