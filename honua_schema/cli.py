@@ -267,6 +267,14 @@ def duration(value: str) -> timedelta:
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="OBJECT",
+        help="Leave out an object of somebody else, such as 'table invoices' or 'function invoice_*'.",
+    ),
+]
 LockTimeout = Annotated[
     timedelta | None,
     typer.Option(
@@ -451,10 +459,10 @@ def print_status(runner: MigrationRunner, status: Verification) -> None:
 
 @app.command(epilog="Example: honua-schema verify && echo good")
 @on_database
-def verify(target: Target, *, as_json: AsJson = False) -> None:
+def verify(target: Target, *, ignore: Ignore = None, as_json: AsJson = False) -> None:
     """Compare the database with this package; exit with 3 if anything is pending, edited or different."""
     runner = target.runner()
-    found = runner.verify()
+    found = runner.verify(ignore or ())
     if as_json:
         print_json({**asdict(found), "is_good": found.is_good})
     else:
@@ -467,17 +475,17 @@ def verify(target: Target, *, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: honua-schema check")
 @on_database
-def check(target: Target, *, as_json: AsJson = False) -> None:
-    """Compare the tables with the models; exit with 3 if they differ."""
+def check(target: Target, *, ignore: Ignore = None, as_json: AsJson = False) -> None:
+    """Compare everything in the database with what is declared; exit with 3 if anything differs."""
     runner = target.runner()
     if pending := runner.get_status().pending:
         complain(f"Pending: {', '.join(each.version for each in pending)}. First run: honua-schema upgrade")
         raise typer.Exit(PENDING_OR_DRIFTED)
-    differences = runner.get_differences()
+    differences = runner.get_differences(ignore or ())
     if as_json:
         print_json(differences)
     else:
-        typer.echo("\n".join(differences) or "The tables are as the models say.")
+        typer.echo("\n".join(map(str, differences)) or "All is as declared.")
     raise typer.Exit(PENDING_OR_DRIFTED if differences else 0)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import DBAPIError
 
-from honua_schema import database, sqlfile
+from honua_schema import database, locking, sqlfile
 from honua_schema.autogenerate.catalog import DEPLOYED, Schemas
 from honua_schema.declared import create_all
 from honua_schema.errors import SchemaError
@@ -92,8 +92,14 @@ def made(connection: Connection) -> Iterator[Schemas]:
         connection: The database. The caller rolls back, if only to a savepoint.
 
     Raises:
-        SchemaError: The role may not create a schema, or a declaration is not what PostgreSQL understands.
+        SchemaError: The role may not create a schema, a declaration is not what PostgreSQL understands, or
+            the connection is in autocommit mode.
     """
+    if locking.is_autocommit(connection):
+        raise SchemaError(
+            "The connection is in autocommit mode, in which nothing is rolled back.",
+            "Pass a connection without AUTOCOMMIT, or an engine.",
+        )
     # Nobody else has this process id while the transaction lasts.
     main = f"honua_declared_{connection.scalar(select(func.pg_backend_pid()))}"
     schemas = Schemas(main, f"{main}_partitions")
