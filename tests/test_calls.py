@@ -401,8 +401,9 @@ def test_an_older_package_reads_only_the_columns_that_it_knows(
 ) -> None:
     connection.execute(
         "DROP FUNCTION expire_licenses;"
-        " CREATE FUNCTION expire_licenses(p_limit integer) RETURNS TABLE (news text,"
-        " license_id uuid, customer_id varchar, expired_at timestamptz) LANGUAGE sql AS $$ SELECT 'new', gen_random_uuid(), 'c', now() $$"
+        " CREATE FUNCTION expire_licenses(p_limit integer) RETURNS TABLE (news text, license_id uuid,"
+        " customer_id varchar, expired_at timestamptz) LANGUAGE sql"
+        " AS $$ SELECT 'new', gen_random_uuid(), 'c', now() $$"
     )
 
     (expired,) = licenses.expire_licenses(session)
