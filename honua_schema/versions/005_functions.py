@@ -20,6 +20,7 @@ depends_on = None
 FUNCTIONS = (
     "005/build_queue/admit_builds.sql",
     "005/build_queue/admit_waiting_builds.sql",
+    "005/build_queue/announce_builds.sql",
     "005/build_queue/cancel_build.sql",
     "005/build_queue/change_build_limit.sql",
     "005/build_queue/cleanup_old_build_logs.sql",
@@ -58,6 +59,7 @@ FUNCTIONS = (
     "005/core/admitted_tiers.sql",
 )
 TRIGGERS = (
+    "005/build_queue/build_queue_announce.sql",
     "005/build_queue/build_queue_check_customer.sql",
     "005/build_queue/build_queue_free_slot.sql",
     "005/build_queue/build_queue_free_slot_on_delete.sql",
