@@ -1,0 +1,117 @@
+"""Nobody waits for a lock that it does not need: see the order of locks in docs/explain/build-queue.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from build_queue.driver import Queue
+
+    Connect = Callable[..., psycopg.Connection[Any]]
+
+
+@pytest.fixture
+def somebody(connect: Connect) -> psycopg.Connection[Any]:
+    """Somebody else, who locks rows and keeps them."""
+    return connect(autocommit=False)
+
+
+@pytest.fixture(autouse=True)
+def _impatience(queue: Queue) -> None:
+    queue.run("SET lock_timeout = '200ms'")
+
+
+def lock_license(somebody: psycopg.Connection[Any], customer_id: str) -> None:
+    somebody.execute("SELECT FROM licenses WHERE customer_id = %s FOR UPDATE", [customer_id])
+
+
+def lock_build(somebody: psycopg.Connection[Any], build_id: UUID) -> None:
+    somebody.execute("SELECT FROM build_queue WHERE id = %s FOR UPDATE", [build_id])
+
+
+def test_a_build_of_an_unlimited_customer_ends_without_the_license(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    customer = queue.customer(max_concurrent_builds=None)
+    queue.order(customer)
+    claimed = queue.claim()
+    lock_license(somebody, customer)
+    assert queue.complete(claimed, success=False)
+    assert queue.retry(claimed.build_id)
+    assert queue.cancel(claimed.build_id)
+
+
+def test_a_build_of_a_limited_customer_waits_for_the_license_to_end(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    queue.order(customer)
+    claimed = queue.claim()
+    lock_license(somebody, customer)
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        queue.complete(claimed)
+
+
+@pytest.mark.parametrize("limit", [1, None])
+def test_timeouts_need_no_license_of_a_customer_without_an_overdue_build(
+    queue: Queue, somebody: psycopg.Connection[Any], limit: int | None
+) -> None:
+    customer = queue.customer(max_concurrent_builds=limit)
+    runs, waits = queue.order(customer), queue.order(customer)
+    queue.claim()
+    # Not running, though its time would be up.
+    queue.run("UPDATE build_queue SET timeout_at = now() - interval '1 s' WHERE id = %s", waits)
+    overdue = queue.order()
+    queue.claim_many(3)
+    lock_license(somebody, customer)
+    assert [row.build_id for row in queue.let_time_out(overdue)] == [overdue]
+    assert queue.build(runs).status == "building"
+
+
+def test_timeouts_leave_a_build_that_is_locked(queue: Queue, somebody: psycopg.Connection[Any]) -> None:
+    customer = queue.customer(max_concurrent_builds=2)
+    first, second = queue.order(customer), queue.order(customer)
+    queue.claim_many(2)
+    lock_build(somebody, first)
+    queue.run("UPDATE build_queue SET timeout_at = now() - interval '1 s' WHERE id = %s", second)
+    assert [row.build_id for row in queue.rows("SELECT * FROM handle_build_timeouts()")] == [second]
+    somebody.rollback()
+    queue.run("UPDATE build_queue SET timeout_at = now() - interval '1 s' WHERE id = %s", first)
+    lock_build(somebody, first)
+    assert queue.rows("SELECT * FROM handle_build_timeouts()") == []
+
+
+def test_the_first_limit_waits_only_for_the_builds_that_may_run(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    customer = queue.customer(max_concurrent_builds=None)
+    ended = queue.order(customer)
+    queue.cancel(ended)
+    delayed = queue.order(customer, queued_at="tomorrow")
+    others = queue.order()
+    for build in (ended, delayed, others):
+        lock_build(somebody, build)
+    queue.limit(customer, 1)
+    queue.limit(customer, None)
+
+    ready = queue.order(customer)
+    somebody.rollback()
+    lock_build(somebody, ready)
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        queue.limit(customer, 1)
+
+
+def test_a_claim_does_not_wait_for_the_licenses_of_builds_that_are_not_due(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    queue.order(customer, queued_at="tomorrow")
+    build = queue.order(customer)
+    lock_license(somebody, customer)
+    assert queue.claim().build_id == build
