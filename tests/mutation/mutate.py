@@ -36,7 +36,7 @@ OF_CONDITIONS = [
     "tests/build_queue",
     "tests/properties/test_queue_model.py",
     "tests/properties/test_quota_model.py",
-    "tests/security/test_encryption.py",
+    "tests/security",
 ]
 OF_TRIGGERS = [
     "tests/system/test_record_audit.py",
@@ -48,7 +48,7 @@ OF_TRIGGERS = [
 
 
 REDUNDANT = {
-    "admit_builds: q.status IN ('queued', 'building')": "another condition says more; this one names the index",
+    "admit_builds: q.status IN ('queued', 'building')": "the next ones say more; it names the index",
     "get_next_build_for_worker: b.status = 'queued'": "spares a call that would find nothing",
     "get_next_build_for_worker: b.admission = 'delayed'": "spares a call that would find nothing",
     "get_next_build_for_worker: b.queued_at <= v_now": "spares a call that would find nothing",
