@@ -23,11 +23,11 @@ BEGIN
     LOOP
         EXECUTE format(
             'WITH batch AS MATERIALIZED ('
-            ' SELECT %1$s FROM {table} AS t WHERE (%3$s) %4$s ORDER BY %1$s LIMIT {batch_size} FOR NO KEY UPDATE'
+            ' SELECT %1$s FROM {table} AS t WHERE (%2$s) %3$s ORDER BY %1$s LIMIT {batch_size} FOR NO KEY UPDATE'
             '), changed AS ('
-            ' UPDATE {table} AS t SET %5$s FROM batch AS b WHERE (%1$s) = (%2$s) RETURNING 1'
-            ') SELECT (SELECT count(*) FROM changed), (SELECT %6$s FROM batch AS t ORDER BY (%1$s) DESC LIMIT 1)',
-            v_keys, replace(v_keys, 't.', 'b.'), $where${condition}$where$, v_after, $set${assignments}$set$, v_literals
+            ' UPDATE {table} AS t SET %4$s WHERE (%1$s) IN (SELECT %1$s FROM batch AS t) RETURNING 1'
+            ') SELECT (SELECT count(*) FROM changed), (SELECT %5$s FROM batch AS t ORDER BY (%1$s) DESC LIMIT 1)',
+            v_keys, $where${condition}$where$, v_after, $set${assignments}$set$, v_literals
         ) INTO v_rows, v_last;
         EXIT WHEN v_last IS NULL;
         COMMIT;

@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 
 from honua_schema import history, release, sqlfile
 from honua_schema.errors import SchemaError
-from honua_schema.runner import configuration
+from honua_schema.runner import MigrationRunner, configuration
+from tests.squawk import warnings
 
 if TYPE_CHECKING:
     from alembic.script import Script
@@ -68,6 +69,12 @@ def test_each_frozen_file_belongs_to_a_revision_that_runs_it() -> None:
 def test_a_revision_uses_no_frozen_file_of_a_later_one(revision: Script) -> None:
     used = set(re.findall(r'"(\d{3})/\w+/\w+\.sql"', text_of(revision)))
     assert all(number <= revision.revision for number in used)
+
+
+def test_revisions_since_the_last_release_suit_a_database_in_use() -> None:
+    released = release.released()
+    if released:  # before the first release, no database is in use
+        assert warnings(MigrationRunner("postgresql://").sql(start=max(released))) == set()
 
 
 class TestRelease:
