@@ -530,7 +530,8 @@ app.add_typer(maintenance_app, name="maintenance")
 def maintenance_run(
     target: Target,
     tasks: Annotated[
-        list[str] | None, typer.Argument(help="Tasks, as `maintenance list` names them; all without any.")
+        list[str] | None,
+        typer.Argument(help="Tasks or intervals, as `maintenance list` names them."),
     ] = None,
     *,
     as_json: AsJson = False,
