@@ -114,7 +114,7 @@ def be_worker(conninfo: str, journal_file: Path, name: str, finished: Path) -> N
             )
 
     def look_after_others() -> None:
-        client.ask("SELECT * FROM handle_build_timeouts(2)")
+        client.ask("SELECT * FROM handle_build_timeouts(3)")
         for (build_id,) in client.ask(
             "SELECT b.id FROM build_queue AS b WHERE b.completed_at > now() - interval '1 minute'"
             " AND b.status IN ('failed', 'timeout') AND b.retry_count < b.max_retries LIMIT 20"
@@ -154,7 +154,7 @@ def be_customer(conninfo: str, journal_file: Path, name: str, builds: int) -> No
         client.ask(
             "INSERT INTO build_queue (id, customer_id, manifest_path, manifest_hash, manifest_json, priority,"
             " max_duration_seconds, architecture)"
-            " SELECT n, %s, '/m', 'h', '{}', 1 + floor(random() * 10), 1,"
+            " SELECT n, %s, '/m', 'h', '{}', 1 + floor(random() * 10), 2,"
             " CASE WHEN random() < 0.2 THEN 'arm64' ELSE 'amd64' END FROM unnest(%s::uuid[]) AS n"
             " ON CONFLICT (id) DO NOTHING",
             (customer_id, build_ids),

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from honua_schema.embedded import EmbeddedServer
 
-SAMPLED = ("concurrency_limit", "retry_limit", "no_idle_slot")
+SAMPLED = ("concurrency_limit", "retry_limit", "ends_are_final")
 """Invariants that are checked while the clients work, too."""
-STOPPED_FOR = 2.5
+STOPPED_FOR = 4
 """For how many seconds a worker is stopped: longer than builds may take."""
 
 
