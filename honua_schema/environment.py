@@ -109,7 +109,9 @@ def run() -> None:
         if "destination_rev" in options:
             SchemaChange(connected, settings()).run()
         else:
-            configure(options, connection=connected)
+            preflight.refuse_old_database(
+                configure(options, connection=connected).get_current_heads(), context.script
+            )
             context.run_migrations()
 
 

@@ -156,6 +156,24 @@ def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) ->
             )
 
 
+def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> None:
+    """Refuse to compare the models with a database that the newest revision has not made.
+
+    Args:
+        heads: Current revision of the database.
+        scripts: The revisions of this package.
+
+    Raises:
+        SchemaError: The database is at another revision.
+    """
+    if set(heads) != set(scripts.get_heads()):
+        raise SchemaError(
+            f"Target database is not up to date: it is at {', '.join(heads) or 'base'}, "
+            f"the newest revision is {scripts.get_current_head()}.",
+            "First run: alembic upgrade head",
+        )
+
+
 def refuse_edited_revisions(connection: Connection, scripts: ScriptDirectory) -> None:
     """Refuse to build on revisions whose files were changed after they had been applied.
 

@@ -1,7 +1,6 @@
 <%
     title = message[:1].upper() + message[1:].rstrip(".")
     body = f"{upgrades or ''} {downgrades or ''}"
-    by_hand = not upgrades
 %>\
 """${title}.
 

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from honua_schema import history, release, sqlfile
 from honua_schema.errors import SchemaError
 from honua_schema.runner import MigrationRunner, configuration
-from tests.squawk import warnings
+from squawk import warnings
 
 if TYPE_CHECKING:
     from alembic.script import Script

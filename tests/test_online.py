@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy
 
 from honua_schema import MigrationRunner, sqlfile
-from tests.squawk import warnings
+from squawk import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -112,7 +112,7 @@ def read(connection: Connection, schemas: Schemas = DEPLOYED) -> Catalog:
     """
     connection.execute(SETTINGS, {"main": schemas.main})
     rows = connection.execute(
-        _statement("catalog"),
+        statement("catalog"),
         {
             "main": schemas.main,
             "partitions": schemas.partitions,
@@ -145,7 +145,7 @@ def read_dependencies(connection: Connection) -> list[tuple[Key, Key]]:
     Args:
         connection: The database.
     """
-    rows = connection.execute(_statement("dependencies"), {"main": DEPLOYED.main})
+    rows = connection.execute(statement("dependencies"), {"main": DEPLOYED.main})
     return [
         ((row.kind, row.table_name, row.name), (row.needed_kind, row.needed_table, row.needed_name))
         for row in rows
@@ -153,5 +153,10 @@ def read_dependencies(connection: Connection) -> list[tuple[Key, Key]]:
 
 
 @cache
-def _statement(name: str) -> TextClause:
+def statement(name: str) -> TextClause:
+    """Return a statement of this package's SQL files.
+
+    Args:
+        name: Name of the file.
+    """
     return text(Path(__file__).with_name(f"{name}.sql").read_text(encoding="utf-8"))

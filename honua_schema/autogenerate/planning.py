@@ -120,9 +120,8 @@ class _ObjectPlan:
         removed = {key for key in self.frozen if key[0] in IN_FILES and key not in self.current}
         removed |= policies - self._policies(self.comparison.declared)
         altered = set(_altered(self.table_operations))
-        unreplaceable = {
-            key for key in self.changed if not _is_replaceable(key, self.comparison, has_losses=bool(altered))
-        }
+        names = {name for _, _, name in altered}
+        unreplaceable = {key for key in self.changed if not _is_replaceable(key, self.comparison, names)}
         ours = self.frozen.keys() | policies
         found = (removed & self.existing) | (unreplaceable & ours)
         pending = [*found, *altered]
@@ -204,8 +203,14 @@ def _altered(operations: Iterable[Any]) -> Iterator[Key]:
                 yield "table", None, operation.table_name
 
 
-def _is_replaceable(key: Key, comparison: Comparison, *, has_losses: bool) -> bool:
-    """Return whether CREATE OR REPLACE can turn the deployed object into the declared one, and back."""
+def _is_replaceable(key: Key, comparison: Comparison, altered: Collection[str]) -> bool:
+    """Return whether CREATE OR REPLACE can turn the deployed object into the declared one, and back.
+
+    Args:
+        key: The object.
+        comparison: What it is and what it should be.
+        altered: Names of columns and tables that change besides.
+    """
     before, after = (
         {identity: each for identity, each in catalog.items() if key in _owners_of(identity)}
         for catalog in (comparison.deployed, comparison.declared)
@@ -226,8 +231,8 @@ def _is_replaceable(key: Key, comparison: Comparison, *, has_losses: bool) -> bo
             return stays("type", "_position")
         case "function":
             # The body of an SQL function must fit the tables as they are when it is created.
-            is_checked = any(each["language"] == "sql" for each in before.values())
-            return stays("arguments", "result") and not (is_checked and has_losses)
+            bodies = " ".join(each["body"] for each in before.values() if each["language"] == "sql")
+            return stays("arguments", "result") and not set(re.findall(r"\w+", bodies)) & {*altered}
     return False
 
 

@@ -66,7 +66,7 @@ def process_directives(context: MigrationContext, _: object, directives: list[Mi
         new_tables = {each.table_name for each in operations if isinstance(each, CreateTableOp)}
         checklist = fill_in(advise(each, new_tables) for each in operations)
         _comment(draft.upgrade_ops_list[0], new_tables)
-    revision_context.template_args.update(asdict(checklist))
+    revision_context.template_args.update(asdict(checklist), by_hand=not arguments["autogenerate"])
 
     def finish(path: str, _: object) -> None:
         _freeze(draft)

@@ -16,7 +16,7 @@ from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import DBAPIError
 
 from honua_schema import database, locking, sqlfile
-from honua_schema.autogenerate.catalog import DEPLOYED, Schemas
+from honua_schema.autogenerate.catalog import DEPLOYED, Schemas, statement
 from honua_schema.declared import create_all
 from honua_schema.errors import SchemaError
 
@@ -27,45 +27,6 @@ if TYPE_CHECKING:
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
-# PostgreSQL does not read back all that it writes: IN ('a') on a varchar becomes = ANY (ARRAY['a']::text[]),
-# and that, read again, comes out as another cast. So a restored dump has other texts for the same thing.
-DUMPED = text("""
-    SELECT format(
-        'ALTER TABLE %1$s DROP CONSTRAINT %2$I; ALTER TABLE %1$s ADD CONSTRAINT %2$I %3$s',
-        CAST(c.conrelid AS regclass), c.conname, pg_get_constraintdef(c.oid)
-    )
-    FROM pg_constraint AS c
-    WHERE c.connamespace = current_schema()::regnamespace AND c.contype = 'c' AND c.conname = ANY (:names)
-    UNION ALL
-    SELECT format(
-        'DROP INDEX %s; %s',
-        CAST(i.indexrelid AS regclass),
-        replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
-    )
-    FROM pg_index AS i
-    JOIN pg_class AS c ON c.oid = i.indexrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY (:names)
-      AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)
-    UNION ALL
-    SELECT format('CREATE OR REPLACE VIEW %s AS %s', CAST(c.oid AS regclass), pg_get_viewdef(c.oid))
-    FROM pg_class AS c
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'v' AND c.relname = ANY (:names)
-    UNION ALL
-    SELECT format(
-        'DROP TRIGGER %I ON %s; %s', g.tgname, CAST(g.tgrelid AS regclass), pg_get_triggerdef(g.oid)
-    )
-    FROM pg_trigger AS g
-    JOIN pg_class AS c ON c.oid = g.tgrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND NOT g.tgisinternal AND g.tgname = ANY (:names)
-    UNION ALL
-    SELECT format('ALTER POLICY %I ON %s', p.polname, CAST(p.polrelid AS regclass))
-        || coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', '')
-        || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '')
-    FROM pg_policy AS p
-    JOIN pg_class AS c ON c.oid = p.polrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND p.polname = ANY (:names)
-""")
-
 
 @contextmanager
 def rolled_back(connection: Connection) -> Iterator[None]:
@@ -73,7 +34,15 @@ def rolled_back(connection: Connection) -> Iterator[None]:
 
     Args:
         connection: The database. A transaction that had begun goes on.
+
+    Raises:
+        SchemaError: The connection is in autocommit mode.
     """
+    if locking.is_autocommit(connection):
+        raise SchemaError(
+            "The connection is in autocommit mode, in which nothing is rolled back.",
+            "Pass a connection without AUTOCOMMIT, or an engine.",
+        )
     of_caller = connection.in_transaction()
     savepoint = connection.begin_nested()
     try:
@@ -92,14 +61,8 @@ def made(connection: Connection) -> Iterator[Schemas]:
         connection: The database. The caller rolls back, if only to a savepoint.
 
     Raises:
-        SchemaError: The role may not create a schema, a declaration is not what PostgreSQL understands, or
-            the connection is in autocommit mode.
+        SchemaError: The role may not create a schema, or a declaration is not what PostgreSQL understands.
     """
-    if locking.is_autocommit(connection):
-        raise SchemaError(
-            "The connection is in autocommit mode, in which nothing is rolled back.",
-            "Pass a connection without AUTOCOMMIT, or an engine.",
-        )
     # Nobody else has this process id while the transaction lasts.
     main = f"honua_declared_{connection.scalar(select(func.pg_backend_pid()))}"
     schemas = Schemas(main, f"{main}_partitions")
@@ -114,10 +77,11 @@ def made(connection: Connection) -> Iterator[Schemas]:
             "It is made in a schema of its own, in a transaction that is rolled back. An administrator runs: "
             f'GRANT CREATE ON DATABASE "{url.database}" TO "{url.username}"',
         ) from error
+    connection.execute(statement("usual_privileges"))
     # Everybody may use the schema public.
     connection.execute(text(f"GRANT USAGE ON SCHEMA {schemas.main} TO PUBLIC"))
     connection.execute(text(f"SET LOCAL search_path = {schemas.main}"))
-    _execute(connection, [DEPLOYED.rename(schemas, statement) for statement in declared_statements()])
+    _execute(connection, schemas)
     yield schemas
 
 
@@ -141,24 +105,30 @@ class _Recorder(MockConnection):
         self.statements.append(statement)
 
 
-def _execute(connection: Connection, statements: Collection[str]) -> None:
+def _execute(connection: Connection, schemas: Schemas) -> None:
     """Send all statements at once: there are hundreds, and each round trip takes time."""
     savepoint = connection.begin_nested()
     try:
-        sqlfile.execute_on(connection, ";\n".join(statements))
+        sqlfile.execute_on(connection, DEPLOYED.rename(schemas, ";\n".join(declared_statements())))
     except DBAPIError:
         savepoint.rollback()
-        for statement in statements:
-            try:
-                sqlfile.execute_on(connection, statement)
-            except DBAPIError as error:
-                raise SchemaError(
-                    f"PostgreSQL refuses a declaration: {database.server_message(error)}."
-                    f"\n{statement.strip()}",
-                    "Correct the SQL file or the model that it comes from.",
-                ) from error
+        _find_error(connection, schemas)
         raise
     savepoint.commit()
+
+
+def _find_error(connection: Connection, schemas: Schemas) -> None:
+    """Say which declaration it is that PostgreSQL refuses."""
+    files = {each.text: f"sql/{each.path}" for each in sqlfile.load_objects()}
+    for declaration in declared_statements():
+        try:
+            sqlfile.execute_on(connection, DEPLOYED.rename(schemas, declaration))
+        except DBAPIError as error:
+            raise SchemaError(
+                f"PostgreSQL refuses {files.get(declaration, declaration)}: "
+                f"{database.server_message(error)}.",
+                "Correct the SQL file, or the model that it comes from.",
+            ) from error
 
 
 def restore(connection: Connection, schemas: Schemas, names: Collection[str]) -> None:
@@ -170,5 +140,5 @@ def restore(connection: Connection, schemas: Schemas, names: Collection[str]) ->
         names: Names of constraints, indexes, views, triggers and policies; others are left alone.
     """
     connection.execute(text(f"SET LOCAL search_path = {schemas.main}"))
-    for statements in connection.scalars(DUMPED, {"names": list(names)}).all():
+    for statements in connection.scalars(statement("dumped"), {"names": list(names)}).all():
         sqlfile.execute_on(connection, statements)
