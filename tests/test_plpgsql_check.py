@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 OFFERED = "SELECT count(*) FROM pg_available_extensions AS a WHERE a.name = 'plpgsql_check'"
 
 FINDINGS = """
-    SELECT checked.functionid::regprocedure::text, checked.lineno, checked.level, checked.message,
+    SELECT checked.functionid::regprocedure::text AS functionid, checked.lineno, checked.level, checked.message,
         checked.detail
     FROM (
         SELECT p.oid AS function, 0::oid AS relation, NULL::name AS old_table, NULL::name AS new_table
@@ -33,6 +33,9 @@ FINDINGS = """
 """
 """What plpgsql_check says of every function, of a trigger's function for each table that it serves."""
 
+NEVER_REACHED = ("check_manifest_build()", 'record "new" has no field "deployment_id"')
+"""What is found in the branch for build_manifests when the function is checked for build_queue."""
+
 
 def test_plpgsql_check_finds_nothing(connection: psycopg.Connection[Any], server_version: int) -> None:
     [(offered,)] = connection.execute(OFFERED).fetchall()
@@ -40,4 +43,5 @@ def test_plpgsql_check_finds_nothing(connection: psycopg.Connection[Any], server
     assert offered or server_version >= 160000 or "CI" not in os.environ
     if offered:
         connection.execute("CREATE EXTENSION plpgsql_check")
-        assert [tuple(row) for row in connection.execute(FINDINGS.encode())] == []
+        found = connection.execute(FINDINGS.encode()).fetchall()
+        assert [tuple(row) for row in found if (row.functionid, row.message) != NEVER_REACHED] == []

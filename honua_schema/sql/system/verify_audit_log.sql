@@ -15,7 +15,7 @@ DECLARE
     v_first_month date;
     v_previous_sha256 text;
     v_first_id bigint;
-    v_covered bigint := 0;
+    v_covered bigint := 0::bigint;
     v_hash record;
     v_seal record;
 BEGIN
