@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 OFFERED = "SELECT count(*) FROM pg_available_extensions AS a WHERE a.name = 'plpgsql_check'"
 
 FINDINGS = """
-    SELECT checked.functionid::regprocedure::text AS functionid, checked.lineno, checked.level, checked.message,
-        checked.detail
+    SELECT checked.functionid::regprocedure::text AS functionid, checked.lineno, checked.level,
+        checked.message, checked.detail
     FROM (
         SELECT p.oid AS function, 0::oid AS relation, NULL::name AS old_table, NULL::name AS new_table
         FROM pg_proc AS p
