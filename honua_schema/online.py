@@ -179,13 +179,13 @@ def backfill(
     Args:
         table: The table's name; it has a primary key.
         assignments: What to set, such as ``tier = 'core'``.
-        where: Which rows are still to be done. Once done, a row must no longer be among them: so a second run
-            does what the first one left.
+        where: Which rows are still to be done, where ``t`` is the table. Once done, a row must no longer be among
+            them: so a second run does what the first one left.
         batch_size: Rows in a batch.
         pause: Seconds to wait after each batch, for others to have their turn.
     """
     if not _may_commit():
-        sqlfile.execute(f"UPDATE public.{table} SET {assignments} WHERE {where};")  # noqa: S608 - of the author
+        sqlfile.execute(f"UPDATE public.{table} AS t SET {assignments} WHERE {where};")  # noqa: S608 - of the author
         return
     template = BACKFILL.read_text(encoding="utf-8")
     values = {
