@@ -179,7 +179,7 @@ def backfill(
     Args:
         table: The table's name; it has a primary key.
         assignments: What to set, such as ``tier = 'core'``.
-        where: Which rows are still to be done, where ``t`` is the table. Once done, a row must no longer be among
+        where: Which rows are still to be done; ``t`` is the table. Once done, a row must no longer be among
             them: so a second run does what the first one left.
         batch_size: Rows in a batch.
         pause: Seconds to wait after each batch, for others to have their turn.
