@@ -37,4 +37,5 @@ $$;
 
 COMMENT ON FUNCTION expire_licenses IS
     'Sets active and trial licences that have ended to expired, and returns them with the time at which they ended: '
-    'a trial at trial_expires_at where that is given, any other licence at expires_at.';
+    'a trial at trial_expires_at where that is given, any other licence at expires_at. Errors: 22023 when the limit is '
+    'less than 1.';
