@@ -16,7 +16,7 @@ from honua_schema.models.base import PARTITION_SCHEMA, Base
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-# How PostgreSQL spells expressions, names and times depends on these.
+# How PostgreSQL spells expressions, names and times depends on most of these.
 SETTINGS = text("""
     SELECT
         set_config('search_path', quote_ident(:main), true),
@@ -25,7 +25,8 @@ SETTINGS = text("""
         set_config('IntervalStyle', 'postgres', true),
         set_config('bytea_output', 'hex', true),
         set_config('extra_float_digits', '1', true),
-        set_config('quote_all_identifiers', 'off', true)
+        set_config('quote_all_identifiers', 'off', true),
+        set_config('jit', 'off', true)  -- compiling such a query takes longer than the query
 """)
 
 
