@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 from alembic.operations import ops
 from sqlalchemy import Identity, String, Text
 
-from honua_schema.autogenerate.operations import DropSqlObjectOp, ReplaceSqlObjectOp, SqlObjectOp
+from honua_schema.autogenerate.operations import (
+    CreateSqlObjectOp,
+    DropSqlObjectOp,
+    ExecuteStatementsOp,
+    SqlObjectOp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from sqlalchemy import Column
+
+    from honua_schema.autogenerate.operations import FrozenCopy
 
 VOLATILE_DEFAULTS = ("random", "clock_timestamp", "nextval", "uuid")
 
@@ -43,16 +50,27 @@ class Advice:
         return [f"{'. '.join(reasons)}.", *self.safe_form] if reasons else []
 
 
-def advise(operation: Any, new_tables: Collection[str]) -> Advice:
-    """Return what there is to know about an operation.
+def advise_all(operations: Collection[Any]) -> list[Advice]:
+    """Return what there is to know about each operation of upgrade().
 
     Args:
-        operation: An operation of upgrade().
-        new_tables: The tables that the same revision creates: they are empty, and nobody uses them.
+        operations: All of them: a table that they create is empty, and what they create again is not gone.
     """
-    table = getattr(operation, "table_name", None)
-    if table in new_tables and not isinstance(operation, ops.CreateTableOp):
-        return Advice()
+    new_tables = {each.table_name for each in operations if isinstance(each, ops.CreateTableOp)}
+    created = {each.copy.object.name: each.copy for each in operations if isinstance(each, CreateSqlObjectOp)}
+    advice = []
+    for operation in operations:
+        table = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
+        if isinstance(operation, SqlObjectOp):
+            advice.append(_advise_sql_object(operation, created.get(operation.copy.object.name)))
+        elif table in new_tables and not isinstance(operation, ops.CreateTableOp):
+            advice.append(Advice())
+        else:
+            advice.append(_advise(operation, table))
+    return advice
+
+
+def _advise(operation: Any, table: str | None) -> Advice:
     match operation:
         case ops.CreateTableOp():
             return Advice(loss_in_downgrade=f"the table {table}")
@@ -107,8 +125,8 @@ def advise(operation: Any, new_tables: Collection[str]) -> Advice:
             return _advise_checked_constraint(operation)
         case ops.DropConstraintOp():
             return Advice(lock=f"ACCESS EXCLUSIVE on {table} for a moment")
-        case SqlObjectOp():
-            return _advise_sql_object(operation)
+        case ExecuteStatementsOp():
+            return _advise_statements(operation)
     return Advice()
 
 
@@ -192,17 +210,38 @@ def _advise_checked_constraint(operation: ops.AddConstraintOp) -> Advice:
     )
 
 
-def _advise_sql_object(operation: SqlObjectOp) -> Advice:
+def _advise_statements(operation: ExecuteStatementsOp) -> Advice:
+    identity = operation.identity
+    table = identity.name if identity.kind == "table" and not identity.is_partition else identity.table
+    match operation.aspect:
+        case "grants" | "comment":
+            return Advice()
+        case "storage options" | "TOAST storage options":
+            return Advice(lock=f"SHARE UPDATE EXCLUSIVE on {table} for a moment")
+        case "persistence":
+            return Advice(
+                lock=f"ACCESS EXCLUSIVE on {table} while it is rewritten",
+                break_of_service=f"Nobody can use {table} while it is rewritten",
+            )
+    return Advice(lock=f"ACCESS EXCLUSIVE on {table} for a moment")
+
+
+def _advise_sql_object(operation: SqlObjectOp, created: FrozenCopy | None) -> Advice:
     declared = operation.copy.object
-    lock = {
-        "trigger": f"SHARE ROW EXCLUSIVE on {declared.table} for a moment",
-        "policy": f"ACCESS EXCLUSIVE on {declared.table} for a moment",
-    }.get(declared.kind, "")
-    if isinstance(operation, ReplaceSqlObjectOp) and declared.kind == "view":
+    is_drop = isinstance(operation, DropSqlObjectOp)
+    lock = ""
+    if declared.kind == "trigger":
+        mode = "ACCESS EXCLUSIVE" if is_drop else "SHARE ROW EXCLUSIVE"
+        lock = f"{mode} on {declared.table} for a moment"
+    elif declared.kind == "view" and not isinstance(operation, CreateSqlObjectOp):
         lock = f"ACCESS EXCLUSIVE on the view {declared.name} for a moment"
-    if isinstance(operation, DropSqlObjectOp) and declared.kind in {"function", "view"}:
+    if not is_drop or declared.kind not in {"function", "view"}:
+        return Advice(lock=lock)
+    if created is None:
         return Advice(lock=lock, break_of_service=f"The previous release may still use {declared.name}")
-    return Advice(lock=lock)
+    if created.object.text == declared.text:
+        return Advice(lock=lock)
+    return Advice(lock=lock, break_of_service=f"The previous release may count on {declared.name} as it was")
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,8 @@ def _render_drop(context: AutogenContext, operation: SqlObjectOp) -> str:
 
 @renderers.dispatch_for(ExecuteStatementsOp)
 def _render_statements(_: AutogenContext, operation: ExecuteStatementsOp) -> list[str]:
-    return [f"sqlfile.execute({operation.forward!r})"] if operation.forward else []
+    lines = [repr(line) for line in operation.forward.splitlines(keepends=True)]
+    return [f"sqlfile.execute({chr(10).join(lines)})"] if lines else []
 
 
 @renderers.dispatch_for(OpContainer)

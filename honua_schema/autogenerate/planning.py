@@ -244,6 +244,11 @@ def _plan_tables(
         getattr(each, "index_name", None) or getattr(each, "constraint_name", None)
         for each in table_operations
     }
+    new_defaults = {
+        (each.table_name, each.column_name)
+        for each in table_operations
+        if isinstance(each, ops.AlterColumnOp) and each.modify_server_default is not False
+    }
     for difference in comparison.differences:
         identity = difference.identity
         if identity.kind == "table" and difference.aspect == "existence":
@@ -256,6 +261,8 @@ def _plan_tables(
             if identity.name not in planned and not is_of_column:
                 planned.add(identity.name)
                 yield from _replace(identity, difference, reflect)
+        elif difference.aspect == "default" and (identity.table, identity.name) in new_defaults:
+            continue
         elif difference.aspect not in {*APART, "existence"} and identity in comparison.declared:
             sides = comparison.deployed[identity], comparison.declared[identity]
             forward = statements.alter(identity, difference.aspect, *sides)

@@ -10,16 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic.operations.ops import CreateTableOp, ModifyTableOps, OpContainer
+from alembic.operations.ops import ModifyTableOps, OpContainer
 from alembic.script import write_hooks
 
 from honua_schema import sqlfile
-from honua_schema.autogenerate.advice import QUESTIONS, advise, fill_in
+from honua_schema.autogenerate.advice import QUESTIONS, advise_all, fill_in
 from honua_schema.autogenerate.operations import AdvisedOp, SqlObjectOp, flatten
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
 
     from alembic.operations.ops import MigrationScript
     from alembic.runtime.migration import MigrationContext
@@ -63,9 +63,10 @@ def process_directives(context: MigrationContext, _: object, directives: list[Mi
             )
             directives.clear()
             return
-        new_tables = {each.table_name for each in operations if isinstance(each, CreateTableOp)}
-        checklist = fill_in(advise(each, new_tables) for each in operations)
-        _comment(draft.upgrade_ops_list[0], new_tables)
+        advice = advise_all(operations)
+        checklist = fill_in(advice)
+        comments = {id(operation): each.comment for operation, each in zip(operations, advice, strict=True)}
+        _comment(draft.upgrade_ops_list[0], comments)
     revision_context.template_args.update(asdict(checklist), by_hand=not arguments["autogenerate"])
 
     def finish(path: str, _: object) -> None:
@@ -76,15 +77,15 @@ def process_directives(context: MigrationContext, _: object, directives: list[Mi
     scripts.hooks = [*scripts.hooks, {"type": HOOK, "_hook_name": HOOK}]
 
 
-def _comment(container: OpContainer, new_tables: Collection[str]) -> None:
+def _comment(container: OpContainer, comments: Mapping[int, list[str]]) -> None:
     """Put a comment before each operation that is risky on a database in use."""
     commented: list[Any] = []
     for operation in container.ops:
         if isinstance(operation, ModifyTableOps):
-            _comment(operation, new_tables)
+            _comment(operation, comments)
             commented.append(operation)
         else:
-            comment = advise(operation, new_tables).comment
+            comment = comments[id(operation)]
             commented.append(AdvisedOp(operation, comment) if comment else operation)
     container.ops = commented
 

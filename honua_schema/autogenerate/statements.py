@@ -49,6 +49,9 @@ def alter(
             setting = {"statistics target": "STATISTICS"}.get(aspect, aspect.upper())
             value = after or {"compression": "default", "statistics target": "-1"}[aspect]
             return f"{_alter_column(identity)} SET {setting} {value};"
+        case "column", "default":
+            # A default that means the same may be of another type, and be spelled otherwise.
+            return f"{_alter_column(identity)} {f'SET DEFAULT {after}' if after else 'DROP DEFAULT'};"
         case "column", "options":
             return _change_options(_alter_column(identity), before, after)
     return None

@@ -69,7 +69,7 @@ class ProjectCopy:
         return self._succeed("-m", "alembic", *arguments)
 
     def revise(self, message: str, *, revert: bool = False) -> str:
-        """Generate a revision, apply it, run `alembic check`, perhaps revert it, and return its text.
+        """Generate a revision, apply it, run check and verify, perhaps revert it, and return its text.
 
         Nobody touches the generated file.
         """

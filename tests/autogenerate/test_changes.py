@@ -180,6 +180,7 @@ CHANGES = {
             'sqlfile.drop("002/build_queue/active_builds.sql")',
             "Nobody can use build_queue while it is rewritten",
             "op.alter_column(",
+            "SET DEFAULT '5'::bigint",
             'sqlfile.create("002/build_queue/active_builds.sql")',
             "GRANT SELECT ON active_builds TO honua_app",
         ),
