@@ -189,7 +189,8 @@ def test_no_function_name_is_overloaded(connection: Connection) -> None:
         rows(
             connection,
             "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace"
-            " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')"
+            " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass"
+            " AND d.objid = p.oid AND d.deptype = 'e')"
             " GROUP BY p.proname HAVING count(*) > 1",
         )
         == []
