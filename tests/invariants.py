@@ -60,6 +60,7 @@ OF_THE_DATABASE = {
         HAVING count(r.id) > 1
             OR b.status IN ('success', 'failed') AND count(r.id) = 0
             OR bool_or(r.success) <> (b.status = 'success')
+            OR bool_or(r.customer_id <> b.customer_id)
     """,
     "retry_limit": """
         SELECT b.id, b.retry_count, b.max_retries FROM build_queue AS b WHERE b.retry_count > b.max_retries

@@ -328,6 +328,9 @@ class BuildResult(Base):
     logs_truncated_at: Mapped[datetime.datetime | None] = mapped_column(
         comment="When cleanup_old_build_logs() emptied the logs"
     )
+    customer_id: Mapped[CustomerId] = mapped_column(
+        comment="The customer whose build it is; kept by triggers"
+    )
 
     build: Mapped[BuildQueue] = relationship(back_populates="result")
     build_cache: Mapped[BuildCacheRegistry | None] = relationship()
@@ -350,6 +353,12 @@ class BuildResult(Base):
             serves="builds that made or used a cache entry; deletion of an entry",
         ),
         index("ix_build_results_created_at", "created_at", serves="recent results; failures over time"),
+        index(
+            "ix_build_results_customer_id",
+            "customer_id",
+            "created_at",
+            serves="a customer's results over time; row security",
+        ),
         index(
             "ix_build_results_log_retention",
             "created_at",

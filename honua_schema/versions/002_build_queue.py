@@ -348,6 +348,12 @@ def upgrade() -> None:
             nullable=True,
             comment="When cleanup_old_build_logs() emptied the logs",
         ),
+        sa.Column(
+            "customer_id",
+            sa.String(length=100),
+            nullable=False,
+            comment="The customer whose build it is; kept by triggers",
+        ),
         sa.CheckConstraint(
             "actual_duration_seconds >= 0 AND actual_duration_seconds < 'NaN'",
             name=op.f("ck_build_results_actual_duration_seconds_range"),

@@ -11,11 +11,19 @@ from honua_schema import MigrationRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     import psycopg
     from sqlalchemy import URL
 
     Connection = psycopg.Connection[Any]
+
+
+def add_result(connection: Connection) -> UUID:
+    """Add a result; its customer too, for the trigger that gives it one comes with a later revision."""
+    customer = builders.add_customer(connection)
+    return builders.add_result(connection, builders.add_build(connection, customer), customer_id=customer)
+
 
 REVISIONS = [each.version for each in MigrationRunner("postgresql://").get_available_migrations()]
 ROWS: dict[str, Callable[[Connection], object]] = {
@@ -26,8 +34,8 @@ ROWS: dict[str, Callable[[Connection], object]] = {
         connection, builders.add_cache_entry(connection)
     ),
     "build_queue": builders.add_build,
-    "build_results": builders.add_result,
-    "build_artifacts": builders.add_artifact,
+    "build_results": add_result,
+    "build_artifacts": lambda connection: builders.add_artifact(connection, add_result(connection)),
     "build_events": builders.add_event,
     "build_metrics": builders.add_metric,
     "build_manifests": builders.add_manifest,

@@ -5,6 +5,10 @@ AS $$
 DECLARE
     v_customer_id varchar;
 BEGIN
+    IF NEW.customer_id <> OLD.customer_id THEN
+        UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
+    END IF;
+
     -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
     -- since this build began to wait.
     FOR v_customer_id IN
@@ -22,4 +26,5 @@ END;
 $$;
 
 COMMENT ON FUNCTION free_build_slot IS
-    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place.';
+    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place. '
+    'The result of a build that changes hands goes with it.';

@@ -25,7 +25,7 @@ BEGIN
             'worker_hostname', v_build.worker_hostname,
             'started_at', v_build.started_at,
             'completed_at', v_build.completed_at,
-            'result', to_jsonb(r) - ARRAY['id', 'build_queue_id', 'stdout_log', 'stderr_log']
+            'result', to_jsonb(r) - ARRAY['id', 'build_queue_id', 'customer_id', 'stdout_log', 'stderr_log']
         ),
         'retry_failed_build', 'warning',
         format('Attempt %s of %s ended as %s', v_build.retry_count + 1, v_build.max_retries + 1, v_build.status)

@@ -100,6 +100,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     retry_failed_build,
     revoke_expired_credentials,
     seal_audit_log,
+    take_build_customer,
     tier_rank,
     update_build_progress,
     update_cache_stats,
@@ -145,6 +146,7 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     retry_failed_build,
     revoke_expired_credentials,
     seal_audit_log,
+    take_build_customer,
     tier_rank,
     update_build_progress,
     update_cache_stats,
@@ -190,6 +192,7 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     retry_failed_build,
     revoke_expired_credentials,
     seal_audit_log,
+    take_build_customer,
     tier_rank,
     update_build_progress,
     update_cache_stats,
@@ -291,7 +294,7 @@ CREATE POLICY honua_readonly_select ON build_queue FOR SELECT TO honua_readonly
 ALTER TABLE build_results ENABLE ROW LEVEL SECURITY;
 GRANT SELECT ON TABLE build_results TO honua_app;
 CREATE POLICY honua_app_select ON build_results FOR SELECT TO honua_app
-    USING (EXISTS (SELECT FROM build_queue AS b WHERE b.id = build_results.build_queue_id));
+    USING (build_results.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 GRANT SELECT ON TABLE build_results TO honua_readonly;
 CREATE POLICY honua_readonly_select ON build_results FOR SELECT TO honua_readonly
     USING (true);
