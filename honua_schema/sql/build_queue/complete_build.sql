@@ -47,19 +47,20 @@ BEGIN
           AND b.worker_id = p_worker_id
           AND b.retry_count = p_retry_count
           AND b.status IS NOT DISTINCT FROM 'building'
-        RETURNING b.id
+        RETURNING b.id, b.customer_id
     )
     INSERT INTO build_results AS r (
         build_queue_id, success, exit_code, stdout_log, stderr_log, error_message, error_code,
         actual_duration_seconds, peak_memory_mb, peak_cpu_percent, disk_usage_mb, total_layers,
         cache_layers_used, new_layers_built, final_image_size_bytes, image_digest, image_tags,
-        pushed_to_registry, push_duration_seconds, build_cache_id, created_at
+        pushed_to_registry, push_duration_seconds, build_cache_id, created_at, customer_id
     )
     SELECT
         completed.id, p_success, p_exit_code, p_stdout_log, p_stderr_log, p_error_message, p_error_code,
         p_actual_duration_seconds, p_peak_memory_mb, p_peak_cpu_percent, p_disk_usage_mb, p_total_layers,
         p_cache_layers_used, p_new_layers_built, p_final_image_size_bytes, p_image_digest, p_image_tags,
-        coalesce(p_pushed_to_registry, false), p_push_duration_seconds, p_build_cache_id, v_now
+        coalesce(p_pushed_to_registry, false), p_push_duration_seconds, p_build_cache_id, v_now,
+        completed.customer_id
     FROM completed
     ON CONFLICT (build_queue_id) DO UPDATE
     SET success = excluded.success,

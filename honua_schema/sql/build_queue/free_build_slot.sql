@@ -9,17 +9,21 @@ BEGIN
         UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
     END IF;
 
-    -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
-    -- since this build began to wait.
-    FOR v_customer_id IN
-        SELECT l.customer_id
-        FROM licenses AS l
-        WHERE l.customer_id IN (OLD.customer_id, NEW.customer_id) AND l.max_concurrent_builds IS NOT NULL
-        UNION
-        SELECT NEW.customer_id WHERE NEW.admission = 'waiting'
-        ORDER BY 1
-    LOOP
-        PERFORM admit_builds(v_customer_id);
+    FOREACH v_customer_id IN ARRAY CASE
+        WHEN OLD.customer_id <> NEW.customer_id THEN ARRAY[
+            least(OLD.customer_id, NEW.customer_id), greatest(OLD.customer_id, NEW.customer_id)
+        ]
+        ELSE ARRAY[coalesce(NEW.customer_id, OLD.customer_id)]
+    END LOOP
+        -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
+        -- since this build began to wait.
+        IF NEW.admission = 'waiting' AND NEW.customer_id = v_customer_id OR EXISTS (
+            SELECT
+            FROM licenses AS l
+            WHERE l.customer_id = v_customer_id AND l.max_concurrent_builds IS NOT NULL
+        ) THEN
+            PERFORM admit_builds(v_customer_id);
+        END IF;
     END LOOP;
     RETURN NULL;
 END;

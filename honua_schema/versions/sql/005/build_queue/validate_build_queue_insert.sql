@@ -68,21 +68,21 @@ BEGIN
     END IF;
 
     NEW.admission := CASE
-        WHEN NEW.status <> 'queued' THEN 'ready'
-        WHEN NEW.queued_at > clock_timestamp() THEN 'delayed'
-        WHEN v_license.max_concurrent_builds <= (
-            SELECT count(*)
-            FROM (
-                SELECT
-                FROM build_queue AS b
-                WHERE b.customer_id = NEW.customer_id
-                  AND b.status IN ('queued', 'building')
-                  AND b.admission = 'ready'
-                LIMIT v_license.max_concurrent_builds
-            ) AS slots
-        ) THEN 'waiting'
-        ELSE 'ready'
+        WHEN NEW.status = 'queued' AND NEW.queued_at > clock_timestamp() THEN 'delayed' ELSE 'ready'
     END;
+    -- Apart from the expression above: one with a query in it costs as much when the query is not reached.
+    IF v_license.max_concurrent_builds IS NOT NULL AND NEW.status = 'queued' AND NEW.admission = 'ready' THEN
+        SELECT CASE WHEN count(*) < v_license.max_concurrent_builds THEN 'ready' ELSE 'waiting' END
+        INTO NEW.admission
+        FROM (
+            SELECT
+            FROM build_queue AS b
+            WHERE b.customer_id = NEW.customer_id
+              AND b.status IN ('queued', 'building')
+              AND b.admission = 'ready'
+            LIMIT v_license.max_concurrent_builds
+        ) AS slots;
+    END IF;
     RETURN NEW;
 END;
 $$;
