@@ -6,14 +6,15 @@ VENV := .venv
 PG_BIN ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hammer lint clean
+.PHONY: help demo test hammer lint reference clean
 
 help:
-	@echo 'make demo    an embedded PostgreSQL with realistic data, and what the schema answers'
-	@echo 'make test    the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
-	@echo 'make hammer  the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
-	@echo 'make lint    ruff and mypy'
-	@echo 'make clean   remove .venv and what was built; the demo keeps its data'
+	@echo 'make demo      an embedded PostgreSQL with realistic data, and what the schema answers'
+	@echo 'make test      the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
+	@echo 'make hammer    the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
+	@echo 'make lint      ruff and mypy'
+	@echo 'make reference write docs/reference anew, from a database at head'
+	@echo 'make clean     remove .venv and what was built; the demo keeps its data'
 
 demo: $(VENV)/installed-embedded
 	@$(VENV)/bin/honua-schema demo
@@ -28,6 +29,9 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+reference: $(VENV)/installed-dev
+	PYTHONPATH=tests $(VENV)/bin/python -m reference
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -20,14 +20,15 @@ def page(schema: Schema, links: Links) -> str:
     tables = schema.tables.values()
     return join(
         "# Diagrams",
-        "A line is a foreign key. The end with two bars is the row that there must be, the one with a circle and a"
-        " bar the row that there may be, and the crow's foot stands for any number of rows. Tables without a line have"
-        " no foreign key and none leads to them.",
+        "A line is a foreign key. The end with two bars is the row that there must be, the one with a"
+        " circle and a bar the row that there may be, and the crow's foot stands for any number of rows."
+        " Tables without a line have no foreign key and none leads to them.",
         section("Overview", fence("mermaid", overview(tables))),
         *(
             section(
                 domain,
-                "The columns of keys: `PK` primary, `FK` foreign, `UK` unique. Tables of other domains have none here.",
+                "The columns of keys: `PK` primary, `FK` foreign, `UK` unique. Tables of other domains are"
+                " shown without.",
                 fence("mermaid", of_domain(schema, domain)),
                 "Tables: " + ", ".join(links.to(each.name) for each in tables if each.domain == domain) + ".",
             )
@@ -61,7 +62,7 @@ def _key_columns(schema: Schema, table: Table) -> Iterator[str]:
             if column.name in columns
         ]
         if marks:
-            # Mermaid takes neither spaces nor commas in a type, and the name of a type with rules says little.
+            # Mermaid takes neither spaces nor commas in a type; the name of one with rules says little.
             kind = schema.types[column.type].base if column.type in schema.types else column.type
             yield f"        {re.sub(r'[(].*?[)]', '', kind)} {column.name} {', '.join(marks)}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reference.markdown import CODE_WIDTH, bullets, code, fence, join, section, table
-from reference.tables import DOES, callers
+from reference.tables import callers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reference.markdown import Links
     from reference.schema import Argument, Function, Schema
 
+DOES_WITH = {"select": "reads", "insert": "inserts into", "update": "updates", "delete": "deletes from"}
 EXAMPLES = Path(__file__).with_name("examples.sql")
 
 
@@ -50,7 +51,7 @@ def page(schema: Schema, links: Links, domain: str) -> str:
 def _function(schema: Schema, links: Links, subject: Function, example: str | None) -> str:
     meaning, _, errors = subject.comment.partition(" Errors: ")
     return join(
-        links.prose(meaning),
+        links.errors(meaning),
         f"**Errors:** {links.errors(errors)}" if errors else "",
         "" if subject.is_trigger else fence("text", signature(subject)),
         table(
@@ -107,7 +108,8 @@ def _argument(schema: Schema, links: Links, subject: Function, argument: Argumen
 
 def _facts(schema: Schema, links: Links, subject: Function) -> Iterator[str]:
     rights = "its owner" if subject.is_definer else "who calls it"
-    yield f"Runs with the rights of {rights}; {subject.volatility.lower()}, parallel {subject.parallel.lower()}."
+    kind = f"{subject.volatility}, parallel {subject.parallel}".lower()
+    yield f"Runs with the rights of {rights}; {kind}" + (", strict." if subject.is_strict else ".")
     if who := list(callers(schema, links, subject)):
         yield f"Called by {', '.join(who)}."
     elif subject.is_trigger:
@@ -115,7 +117,7 @@ def _facts(schema: Schema, links: Links, subject: Function) -> Iterator[str]:
     else:
         yield "Called by the owner."
     for relation, verbs in subject.uses.items():
-        yield f"{' and '.join(DOES[verb] for verb in verbs).capitalize()} {links.to(relation)}."
+        yield f"{' and '.join(DOES_WITH[verb] for verb in verbs).capitalize()} {links.to(relation)}."
     if subject.settings:
         yield f"Settings while it runs: {', '.join(map(code, subject.settings))}."
     if subject.python:

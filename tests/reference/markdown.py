@@ -12,7 +12,10 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_NAME = re.compile(r"(?<![\w`./])(?P<name>[a-z]\w*(?:\.[a-z]\w+)?)(?P<call>\(\))?(?![\w(/]|\.\w)")
+_WORD = r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*"
+_NAME = re.compile(
+    rf"(?<![\w./])(?:(?P<name>{_WORD}(?:\.{_WORD})?)(?P<call>\(\))?|[A-Z]+(?:_[A-Z]+)+)(?![\w(/\\]|\.\w)"
+)
 _SQLSTATE = re.compile(r"\b(\d{2}[0-9A-Z]{3})\b")
 CODE_WIDTH = 100  # characters
 
@@ -78,7 +81,8 @@ class Links:
             text: What to show instead of its name.
         """
         page, heading = self.places[name]
-        return f"[{text or code(name)}]({self.path(page)}{'#' + heading if heading else ''})"
+        path = "" if heading and page == self.page else self.path(page)
+        return f"[{text or code(name)}]({path}{'#' + heading if heading else ''})"
 
     def call(self, name: str) -> str:
         """Return a link to a function."""
@@ -92,12 +96,11 @@ class Links:
         """Return a comment with its names as code, as links where a page is about them.
 
         Args:
-            comment: Plain text. What would mean something in Markdown is escaped.
+            comment: Plain text, with code between backticks at most. The rest is escaped.
         """
-        escaped = re.sub(r"<(?=[\w/!?])", "&lt;", comment).replace("*", r"\*").replace("[", r"\[")
 
         def linked(match: re.Match[str]) -> str:
-            name, call = match["name"], match["call"] or ""
+            name, call = match["name"] or match[0], match["call"] or ""
             if name in self.places and (call or "_" in name):
                 return self.to(name, code(name + call))
             relation, _, column = name.partition(".")
@@ -105,7 +108,13 @@ class Links:
                 return code(name + call)
             return code(name) if "_" in name else name
 
-        return _NAME.sub(linked, escaped)
+        def spelled(part: str) -> str:
+            if part.startswith("`"):  # code already
+                return part
+            escaped = re.sub(r"<(?=[\w/!?])", "&lt;", part).replace("*", r"\*").replace("[", r"\[")
+            return _NAME.sub(linked, escaped)
+
+        return "".join(map(spelled, re.split(r"(`[^`]*`)", comment)))
 
     def errors(self, comment: str) -> str:
         """Return a comment as `prose` does, with the name of each SQLSTATE after it."""

@@ -1,4 +1,4 @@
-"""The pages that there is one of: views, triggers, types, roles, revisions, the command line, and the index."""
+"""The single pages: views, triggers, types, roles, revisions, the command line, and the index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from honua_schema.history import revision_name
 from honua_schema.runner import MigrationRunner, configuration
 from reference.markdown import bullets, code, codes, fence, join, section, table
 from reference.schema import DOMAINS
-from reference.tables import CUSTOMER, DOES, column_type
+from reference.tables import DOES, column_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,14 +26,25 @@ CREATED = re.compile(
     r" (?:CONCURRENTLY )?(?:IF NOT EXISTS )?([\w.]+)",
     re.MULTILINE,
 )
+ALTERED = re.compile(r"^ALTER TABLE (?:ONLY )?(\w+)\s+(?:ADD|ALTER|DROP|RENAME|SET)\b", re.MULTILINE)
+KINDS = {
+    "TABLE": "Tables",
+    "DOMAIN": "Types",
+    "VIEW": "Views",
+    "FUNCTION": "Functions",
+    "TRIGGER": "Triggers",
+    "INDEX": "Indexes",
+}
+CHECKLIST = ("Locks", "Online", "Data")  # of a revision's docstring
+MOST_INDEXES = 20
 
 
 def views(schema: Schema, links: Links) -> str:
     """Return the page of the views."""
     return join(
         "# Views",
-        "Each runs with the rights of who asks, so that it shows what its reader may see of the tables. Days and months"
-        " are those of UTC.",
+        "Each runs with the rights of who asks, so that it shows what its reader may see of the tables. Days"
+        " and months are those of UTC.",
         *(
             section(
                 view.name,
@@ -69,7 +80,7 @@ def triggers(schema: Schema, links: Links) -> str:
 
 
 def _trigger(links: Links, trigger: Trigger) -> str:
-    facts = [f"{trigger.moment} {trigger.events}, for each {trigger.level.lower()}"]
+    facts = [f"{code(f'{trigger.moment} {trigger.events}')}, for each {trigger.level.lower()}"]
     if trigger.condition:
         facts.append(f"When {code(trigger.condition)}")
     facts.append(f"Calls {links.call(trigger.function)}")
@@ -130,12 +141,12 @@ def roles(schema: Schema, links: Links) -> str:
     return join(
         "# Roles",
         f"How to use them is in [Secure a deployment]({guide}). All of it is declared in"
-        " `honua_schema/sql/system/privileges.toml`; nothing is granted to PUBLIC. None of the roles can log in.",
+        " `honua_schema/sql/system/privileges.toml`; PUBLIC is granted nothing. The roles can't log in.",
         table(("Role", "For"), ((code(name), schema.roles[name]) for name in manifest.roles)),
         section(
             "Tables",
-            "*In part*: some of the columns; the page of the table says which, and which rows. A role that has nothing"
-            f" here still reaches tables through functions. `$customer` there is `{CUSTOMER}`.",
+            "*In part*: some of the columns. The page of the table says which, and which rows. What a"
+            " function does with the rights of its owner comes on top.",
             table(("Table", *map(code, manifest.roles)), tables),
         ),
         section("Views", matrix("View", {links.to(k): v for k, v in manifest.views.items()}, "reads")),
@@ -161,17 +172,17 @@ def revisions(links: Links) -> str:
     rows, sections = [], []
     for script in scripts:
         title, _, rest = (inspect.getdoc(script.module) or "").partition("\n")
-        facts = dict(re.findall(r"^- (Locks|Online|Data): (.+(?:\n  .+)*)", rest, re.MULTILINE))
+        facts = dict(re.findall(r"^- (\w+): (.+(?:\n  .+)*)", rest, re.MULTILINE))
         plain = {name: links.prose(" ".join(fact.split())) for name, fact in facts.items()}
         name = f"{script.revision}_{revision_name(script)}"
-        rows.append((code(name), links.prose(title), *(plain.get(each, "") for each in ("Locks", "Online", "Data"))))
+        rows.append((code(name), links.prose(title), *(plain.get(each, "") for each in CHECKLIST)))
         statements = runner.sql(script.revision, start=str(script.down_revision or "base"))
         sections.append(section(name, links.prose(title), bullets(_installed(links, statements))))
     return join(
         "# Revisions",
-        "`honua-schema upgrade` applies them in this order, each in a transaction of its own; `honua-schema downgrade`"
-        " takes them back.",
-        table(("Revision", "What it is about", "Locks", "Online", "Data"), rows),
+        "`honua-schema upgrade` applies them in this order, each in a transaction of its own;"
+        " `honua-schema downgrade` takes them back.",
+        table(("Revision", "What it is about", *CHECKLIST), rows),
         *sections,
     )
 
@@ -181,11 +192,15 @@ def _installed(links: Links, statements: str) -> Iterator[str]:
     for kind, name in CREATED.findall(statements):
         if "." not in name and name != "alembic_version":
             created.setdefault(kind, []).append(name)
-    for kind, plural in (("TABLE", "Tables"), ("DOMAIN", "Types"), ("VIEW", "Views"), ("FUNCTION", "Functions"),
-                         ("TRIGGER", "Triggers"), ("INDEX", "Indexes")):  # fmt: skip
-        if names := sorted(set(created.get(kind, ()))):
+    for kind, plural in KINDS.items():
+        names = sorted(set(created.get(kind, ())))
+        if len(names) > MOST_INDEXES and kind == "INDEX":
+            yield f"Indexes: {len(names)}; the page of each table lists its own"
+        elif names:
             linked = (links.to(name) if name in links.places else code(name) for name in names)
             yield f"{plural}: {', '.join(linked)}"
+    if changed := sorted(set(ALTERED.findall(statements)).difference(created.get("TABLE", ()))):
+        yield f"Changed tables: {', '.join(links.to(name) for name in changed if name in links.places)}"
     if "CREATE POLICY" in statements:
         yield f"Privileges and row security: [roles]({links.path('roles.md')})"
 
@@ -198,11 +213,11 @@ def command_line(links: Links) -> str:
         "# Command line",
         group.help,
         fence("text", "honua-schema [OPTIONS] COMMAND ..."),
-        _parameters(group, ()),
+        _parameters(links, group, ()),
         section(
             "Options that name the database",
-            f"Commands whose usage has `[DATABASE]` take these. {group.epilog}",
-            _table_of_options(database),
+            f"Commands whose usage has `[DATABASE]` take these. {links.prose(group.epilog)}",
+            _table_of_options(links, database),
         ),
         section(
             "Exit codes",
@@ -216,17 +231,17 @@ def command_line(links: Links) -> str:
                 ),
             ),
         ),
-        *_commands(group, "honua-schema"),
+        *_commands(links, group, "honua-schema"),
     )
 
 
-def _commands(group: Any, path: str) -> Iterator[str]:
+def _commands(links: Links, group: Any, path: str) -> Iterator[str]:
     for name, command in group.commands.items():
         if command.hidden:
             continue
         full = f"{path} {name}"
         if hasattr(command, "commands"):
-            yield from _commands(command, full)
+            yield from _commands(links, command, full)
             continue
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         takes_database = any(each.name in {"host", "port"} for each in command.params)
@@ -235,24 +250,24 @@ def _commands(group: Any, path: str) -> Iterator[str]:
         example = (command.epilog or "").removeprefix("Example: ")
         yield section(
             full,
-            " ".join((command.help or "").split()),
+            links.prose(" ".join((command.help or "").split())),
             fence("text", " ".join(usage)),
-            _parameters(command, tuple(DATABASE_OPTIONS) if takes_database else ()),
+            _parameters(links, command, tuple(DATABASE_OPTIONS) if takes_database else ()),
             f"Example: {code(example)}" if example else "",
         )
 
 
-def _parameters(command: Any, without: tuple[str, ...]) -> str:
+def _parameters(links: Links, command: Any, without: tuple[str, ...]) -> str:
     own = [each for each in command.params if each.name not in without and not each.hidden]
     arguments = [each for each in own if each.param_type_name == "argument"]
-    rows = [(code(each.name.upper()), _default(each), each.help or "") for each in arguments]
+    rows = [(code(each.name.upper()), _default(each), links.prose(each.help or "")) for each in arguments]
     return join(
         table(("Argument", "Default", "Meaning"), rows),
-        _table_of_options([each for each in own if each.param_type_name == "option"]),
+        _table_of_options(links, [each for each in own if each.param_type_name == "option"]),
     )
 
 
-def _table_of_options(options: Iterable[Any]) -> str:
+def _table_of_options(links: Links, options: Iterable[Any]) -> str:
     return table(
         ("Option", "Default", "Environment", "Meaning"),
         [
@@ -260,7 +275,7 @@ def _table_of_options(options: Iterable[Any]) -> str:
                 codes(sorted(each.opts, key=len)) + ("" if each.is_flag else f" {code(_value(each))}"),
                 _default(each),
                 code(str(each.envvar)) if each.envvar else "",
-                each.help or "",
+                links.prose(each.help or ""),
             )
             for each in options
         ],
@@ -281,25 +296,23 @@ def index(schema: Schema, links: Links) -> str:
     """Return the page that leads to all others."""
 
     def entries(objects: Iterable[Any], *, call: bool = False) -> str:
-        return bullets(
-            f"{links.call(each.name) if call else links.to(each.name)}: {_first_sentence(links, each.comment)}"
-            for each in objects
-        )
+        name = links.call if call else links.to
+        return bullets(f"{name(each.name)}: {_first_sentence(links, each.comment)}" for each in objects)
 
     pages = [
-        ("diagrams.md", "the tables and how they refer to each other"),
-        ("views.md", "what can be asked for without a query of one's own"),
-        ("triggers.md", "what happens by itself"),
-        *([("types.md", "types of columns that bring rules")] if schema.types else []),
-        ("roles.md", "who may do what"),
-        ("revisions.md", "what each revision installs"),
-        ("command-line.md", "`honua-schema` and its commands"),
+        ("Diagrams", "diagrams.md", "the tables and how they refer to each other"),
+        ("Views", "views.md", "what can be asked for without a query of one's own"),
+        ("Triggers", "triggers.md", "what happens by itself"),
+        *([("Types", "types.md", "types of columns that bring rules")] if schema.types else []),
+        ("Roles", "roles.md", "who may do what"),
+        ("Revisions", "revisions.md", "what each revision installs"),
+        ("Command line", "command-line.md", "`honua-schema` and its commands"),
     ]
     return join(
         "# Reference",
-        f"The {len(schema.tables)} tables and everything around them, as a database at head has them. These pages are"
-        " generated: `make reference` writes them anew, and a test fails when one is stale.",
-        bullets(f"[{page.removesuffix('.md').replace('-', ' ').capitalize()}]({page}): {about}" for page, about in pages),
+        f"The {len(schema.tables)} tables and everything around them, as a database at head has them. These"
+        " pages are generated: `make reference` writes them anew, and a test fails when one is stale.",
+        bullets(f"[{title}]({page}): {about}" for title, page, about in pages),
         *(
             section(
                 f"Domain {domain}",

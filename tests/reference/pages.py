@@ -26,7 +26,7 @@ def places(schema: Schema) -> dict[str, tuple[str, str]]:
         | {name: ("triggers.md", name) for name in schema.triggers}
         | {name: ("views.md", name) for name in schema.views}
         | {name: ("types.md", name) for name in schema.types}
-        | {name: ("roles.md", "") for name in schema.roles}
+        | dict.fromkeys(schema.roles, ("roles.md", ""))
         | {name: (f"tables/{name}.md", "") for name in schema.tables}
     )
 

@@ -55,7 +55,9 @@ ARGUMENTS = text("""
         pg_get_function_arg_default(p.oid, CAST(a.position AS integer)) AS "default"
     FROM pg_proc AS p
     CROSS JOIN LATERAL ROWS FROM (
-        unnest(coalesce(p.proallargtypes, CAST(p.proargtypes AS oid[]))), unnest(p.proargmodes), unnest(p.proargnames)
+        unnest(coalesce(p.proallargtypes, CAST(p.proargtypes AS oid[]))),
+        unnest(p.proargmodes),
+        unnest(p.proargnames)
     ) WITH ORDINALITY AS a (type, mode, name, position)
     WHERE p.pronamespace = CAST('public' AS regnamespace)
     ORDER BY p.proname, a.position
@@ -154,6 +156,7 @@ class Table:
     name: str
     domain: str
     model: str
+    about: str
     comment: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
@@ -173,6 +176,7 @@ class View:
     domain: str
     comment: str
     columns: tuple[Column, ...]
+    uses: Mapping[str, tuple[str, ...]]
     source: str
 
 
@@ -202,6 +206,7 @@ class Function:
     settings: tuple[str, ...]
     uses: Mapping[str, tuple[str, ...]]
     calls: frozenset[str]
+    sets: tuple[str, ...]
     python: str | None
     meanings: Mapping[str, str]
 
@@ -255,6 +260,7 @@ def read(connection: Connection) -> Schema:
             declared[identity.name].domain,
             properties["comment"],
             tuple(_columns(found, identity.name)),
+            uses(without_texts(declared[identity.name].text), tables),
             declared[identity.name].text,
         )
         for identity, properties in _of_kind(found, "view")
@@ -299,7 +305,7 @@ def _columns(found: Catalog, relation: str) -> Iterator[Column]:
 
 
 def _tables(found: Catalog) -> Iterator[Table]:
-    models = {mapper.local_table.name: mapper.class_ for mapper in Base.registry.mappers}
+    models = {mapper.class_.__tablename__: mapper.class_ for mapper in Base.registry.mappers}
     for identity, properties in _of_kind(found, "table"):
         name = identity.name
         columns = tuple(_columns(found, name))
@@ -317,6 +323,7 @@ def _tables(found: Catalog) -> Iterator[Table]:
             name=name,
             domain=models[name].__module__.rpartition(".")[2],
             model=f"honua_schema.models.{models[name].__name__}",
+            about=" ".join((inspect.getdoc(models[name]) or "").split()).partition(". ")[2],
             comment=properties["comment"],
             columns=columns,
             primary_key=primary_key[0],
@@ -407,7 +414,7 @@ def _functions(connection: Connection, found: Catalog, relations: list[str]) -> 
             for row in arguments
             if row.function == name
         ]
-        body = re.sub(r"--.*", "", facts["body"])
+        body = without_texts(facts["body"])
         call = python.get(name)
         yield Function(
             name=name,
@@ -425,16 +432,22 @@ def _functions(connection: Connection, found: Catalog, relations: list[str]) -> 
             calls=frozenset(
                 each for each in properties_by_name if each != name and re.search(rf"\b{each}\(", body)
             ),
+            sets=tuple(sorted(set(re.findall(r"\bNEW\.(\w+)\s*:=", body)))),
             python=call and f"{call.__module__}.{call.__name__}",
             meanings=_meanings(call) if call else {},
         )
+
+
+def without_texts(sql: str) -> str:
+    """Return SQL without its comments, and with all its texts empty: names in them are not used."""
+    return re.sub(r"'(?:[^']|'')*'|--.*", lambda match: "" if match[0][0] == "-" else "''", sql)
 
 
 def uses(body: str, relations: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return what SQL does with each table or view that it names: select, insert, update, delete.
 
     Args:
-        body: SQL without comments, its keywords in capitals.
+        body: SQL without texts and comments, its keywords in capitals.
         relations: Names of the tables and views.
     """
     patterns = {
@@ -458,9 +471,12 @@ def python_calls() -> dict[str, Any]:
     for module in pkgutil.iter_modules(honua_schema.__path__, "honua_schema."):
         if module.name.rpartition(".")[2] in {"__main__", "env"}:  # they act when they are imported
             continue
-        for name, value in inspect.getmembers(importlib.import_module(module.name)):
-            if isinstance(value, SqlFunction) and value.__module__ == module.name:
-                found[name] = value
+        members = inspect.getmembers(importlib.import_module(module.name))
+        found |= {
+            name: value
+            for name, value in members
+            if isinstance(value, SqlFunction) and value.__module__ == module.name
+        }
     return found
 
 
@@ -474,13 +490,14 @@ def _meanings(call: Any) -> dict[str, str]:
         prefix = "p_" if each is call else ""
         for section in _ARGUMENT_SECTION.findall(inspect.getdoc(each) or ""):
             for name, meaning in _DESCRIBED.findall(section):
-                found[prefix + name] = " ".join(meaning.split())
+                plain = re.sub(r"\bNone\b", "NULL", " ".join(meaning.split()))
+                found[prefix + name] = plain if ". " in plain else plain.removesuffix(".")
     return found
 
 
 def readable(sql: str) -> str:
-    """Leave out of an expression what PostgreSQL adds when it spells it: casts of texts and numbers, and ANY."""
-    sql = re.sub(r"::(?:text|character varying|numeric)(?:\[\])?", "", sql)
+    """Leave out of an expression what PostgreSQL adds when it spells it: casts of NULL and texts, and ANY."""
+    sql = re.sub(r"(?<=\bNULL)::[a-z ]+|::(?:text|character varying|numeric)(?:\[\])?", "", sql)
     return re.sub(r"= ANY \(ARRAY\[([^\]]*)\]\)", r"IN (\1)", sql)
 
 

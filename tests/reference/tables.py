@@ -23,6 +23,7 @@ def page(schema: Schema, links: Links, subject: Table) -> str:
     return join(
         f"# {subject.name}",
         links.prose(subject.comment) + ".",
+        links.prose(subject.about),
         f"Domain [{subject.domain}]({diagrams}#{subject.domain}), model `{subject.model}`.",
         section("Columns", _columns(schema, links, subject)),
         section("Who writes it", _writers(schema, links, subject)),
@@ -80,6 +81,10 @@ def _writers(schema: Schema, links: Links, subject: Table) -> str:
         if verbs := [DOES[verb] for verb in function.uses.get(subject.name, ()) if verb != "select"]:
             who = list(callers(schema, links, function)) or ["the owner"]
             rows.append((", ".join(who), ", ".join(verbs), links.call(function.name)))
+    for trigger in schema.triggers_on(subject.name):
+        if columns := schema.functions[trigger.function].sets:
+            by = f"trigger {links.to(trigger.name)}"
+            rows.append((by, f"sets {codes(columns)}", links.call(trigger.function)))
     return join(
         table(("Who", "Does", "With"), rows),
         "The owner may do everything." if rows else "The owner alone.",
@@ -92,7 +97,7 @@ def _readers(schema: Schema, links: Links, subject: Table) -> str:
         for role, privileges in schema.manifest.tables[subject.name].items()
         if any(each.verb == "select" for each in privileges)
     ]
-    views = [links.to(each.name) for each in schema.views.values() if subject.name in _relations(each.source)]
+    views = [links.to(each.name) for each in schema.views.values() if subject.name in each.uses]
     functions = [
         links.call(each.name)
         for each in schema.functions.values()
@@ -100,11 +105,6 @@ def _readers(schema: Schema, links: Links, subject: Table) -> str:
     ]
     named = (("Roles", roles), ("Views", views), ("Functions", functions))
     return bullets(f"{title}: {', '.join(names)}" for title, names in named if names)
-
-
-def _relations(source: str) -> set[str]:
-    words = source.replace("(", " ").split()
-    return {after for word, after in zip(words, words[1:], strict=False) if word in {"FROM", "JOIN"}}
 
 
 def columns_of(privilege: Privilege, subject: Table) -> str:
@@ -122,8 +122,7 @@ def columns_of(privilege: Privilege, subject: Table) -> str:
 def _privileges(schema: Schema, subject: Table) -> str:
     by_role = schema.manifest.tables[subject.name]
     return bullets(
-        f"{code(role)} {DOES[each.verb]} "
-        + ("rows" if each.verb == "delete" else columns_of(each, subject))
+        f"{code(role)} {DOES[each.verb]} " + ("rows" if each.verb == "delete" else columns_of(each, subject))
         for role, privileges in by_role.items()
         for each in privileges
     )
@@ -142,8 +141,8 @@ def _policies(schema: Schema, subject: Table) -> str:
     return join(
         "A row can be used when the condition of the role's policy is true. The owner is not bound by it.",
         table(("Policy", "For", "Rows", "Rows as they will be"), rows),
-        f"`$customer` stands for `{CUSTOMER}`, the customer of the transaction's scope; there is none, and so no row,"
-        " where the setting is not set."
+        f"`$customer` stands for `{CUSTOMER}`, the customer of the transaction's scope. Where that is not"
+        " set, there are no rows."
         if names_customer
         else "",
     )
@@ -151,14 +150,13 @@ def _policies(schema: Schema, subject: Table) -> str:
 
 def _rules(schema: Schema, links: Links, subject: Table) -> str:
     of_columns = [
-        f"{code(rule.name)} of {code(column.name)}, by its type {links.to(column.type)}: {code(rule.definition)}"
+        f"{code(rule.name)} of {code(column.name)}, by its type {links.to(column.type)}:"
+        f" {code(rule.definition)}"
         for column in subject.columns
         if column.type in schema.types
         for rule in schema.types[column.type].rules
     ]
-    return bullets(
-        [*(f"{code(rule.name)}: {code(rule.definition)}" for rule in subject.rules), *of_columns]
-    )
+    return bullets([*(f"{code(rule.name)}: {code(rule.definition)}" for rule in subject.rules), *of_columns])
 
 
 def _foreign_keys(links: Links, subject: Table) -> str:
@@ -210,7 +208,7 @@ def _triggers(schema: Schema, links: Links, subject: Table) -> str:
         [
             (
                 links.to(trigger.name),
-                f"{trigger.moment} {trigger.events}",
+                code(f"{trigger.moment} {trigger.events}"),
                 links.call(trigger.function),
                 links.prose(trigger.comment),
             )
@@ -224,8 +222,9 @@ def _partitions(links: Links, subject: Table) -> str:
         return ""
     makes, drops = links.call("ensure_log_partitions"), links.call("drop_old_log_partitions")
     return (
-        f"By {code(subject.partition_key)}, a partition for each month (UTC) in the schema `honua_partitions`, and"
-        f" `honua_partitions.{subject.name}_default` for rows of other months. {makes} makes them, {drops} drops them."
+        f"By {code(subject.partition_key)}: a partition for each month (UTC) in the schema"
+        f" `honua_partitions`, and `honua_partitions.{subject.name}_default` for rows of other months."
+        f" {makes} makes them, {drops} drops them."
     )
 
 
