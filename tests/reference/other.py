@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from honua_schema.cli import DATABASE_OPTIONS, app
+from honua_schema.cli import DATABASE_OPTIONS, FAILED, PENDING_OR_DRIFTED, USAGE, app
 from honua_schema.history import revision_name
 from honua_schema.runner import MigrationRunner, configuration
 from reference.markdown import bullets, code, codes, fence, join, section, table
@@ -225,9 +225,9 @@ def command_line(links: Links) -> str:
                 ("Code", "Meaning"),
                 (
                     ("0", "good"),
-                    ("1", "failed"),
-                    ("2", "called wrongly"),
-                    ("3", "a revision is pending, or the schema is not as declared"),
+                    (str(FAILED), "failed"),
+                    (str(USAGE), "called wrongly"),
+                    (str(PENDING_OR_DRIFTED), "a revision is pending, or the schema is not as declared"),
                 ),
             ),
         ),

@@ -76,7 +76,7 @@ def _writers(schema: Schema, links: Links, subject: Table) -> str:
     rows = []
     for role, privileges in schema.manifest.tables[subject.name].items():
         if verbs := [DOES[each.verb] for each in privileges if each.verb != "select"]:
-            rows.append((code(role), ", ".join(verbs), "itself"))
+            rows.append((code(role), ", ".join(verbs), "SQL of its own"))
     for function in schema.functions.values():
         if verbs := [DOES[verb] for verb in function.uses.get(subject.name, ()) if verb != "select"]:
             who = list(callers(schema, links, function)) or ["the owner"]
@@ -161,7 +161,7 @@ def _rules(schema: Schema, links: Links, subject: Table) -> str:
 
 def _foreign_keys(links: Links, subject: Table) -> str:
     return table(
-        ("Foreign key", "Columns", "Refers to", "Otherwise"),
+        ("Foreign key", "Columns", "Refers to", "When that row goes"),
         [
             (
                 code(key.name),
@@ -184,7 +184,7 @@ def _references(schema: Schema, links: Links, subject: Table) -> str:
         )
 
     keys = schema.foreign_keys_to(subject.name)
-    return table(("Table", "Columns there", "Columns here", "Otherwise"), map(row, keys))
+    return table(("Table", "Columns there", "Columns here", "When the row here goes"), map(row, keys))
 
 
 def _indexes(links: Links, subject: Table) -> str:
