@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-NOW = datetime.now(UTC)
 RUNNING, FAILED = "5d2f7c1e-8a34-4b6f-9c0d-3e1a7b9f2c48", "9b8e6a40-2c7d-4f15-8e3b-6d0a4c5f1e72"
 PAGES = pages.read_pages()
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -165,33 +164,34 @@ def test_each_function_that_can_be_called_has_an_example_and_no_other_has(schema
 
 def fill(connection: Connection) -> None:
     """Make what the examples ask about."""
+    now = datetime.now(UTC)
     add_customer(connection, "atlas", tier="pro")
     add_license(connection, "atlas", license_key_hash=hash_license_key("the licence key"), tier="pro",
                 max_concurrent_builds=10)  # fmt: skip
     add_registry_credential(connection, "atlas", is_default=True)
     entry = add_cache_entry(connection, manifest_hash="0f343b0931126a20f133d67c2b018a3b", tier="pro")
     add_cache_access(connection, entry, "atlas")
-    running = {"status": "building", "worker_id": "worker-1", "started_at": NOW, "worker_assigned_at": NOW}
+    running = {"status": "building", "worker_id": "worker-1", "started_at": now, "worker_assigned_at": now}
     add_build(
-        connection, "atlas", id=RUNNING, **running, heartbeat_at=NOW, timeout_at=NOW + timedelta(hours=1)
+        connection, "atlas", id=RUNNING, **running, heartbeat_at=now, timeout_at=now + timedelta(hours=1)
     )
-    add_build(connection, "atlas", **running, timeout_at=NOW - timedelta(minutes=1))
-    add_build(connection, "atlas", id=FAILED, status="failed", completed_at=NOW)
+    add_build(connection, "atlas", **running, timeout_at=now - timedelta(minutes=1))
+    add_build(connection, "atlas", id=FAILED, status="failed", completed_at=now)
     add_build(connection, "atlas")
     waiting = add_build(connection, "atlas")
     connection.execute("UPDATE build_queue SET admission = 'waiting' WHERE id = %s", [waiting])
-    delayed = add_build(connection, "atlas", queued_at=NOW + timedelta(hours=1))
+    delayed = add_build(connection, "atlas", queued_at=now + timedelta(hours=1))
     connection.execute("SET session_replication_role = replica")  # time passes
     due = "UPDATE build_queue SET queued_at = now() - INTERVAL '1 second' WHERE id = %s"
     connection.execute(due, [delayed])
     connection.execute("RESET session_replication_role")
-    add_result(connection, stdout_log="compiled", created_at=NOW - timedelta(days=100))
-    add_metric(connection, metric_timestamp=NOW - timedelta(days=800))
-    add_license(connection, issued_at=NOW - timedelta(days=400), expires_at=NOW - timedelta(days=1))
-    failed_at = NOW - timedelta(days=60)
+    add_result(connection, stdout_log="compiled", created_at=now - timedelta(days=100))
+    add_metric(connection, metric_timestamp=now - timedelta(days=800))
+    add_license(connection, issued_at=now - timedelta(days=400), expires_at=now - timedelta(days=1))
+    failed_at = now - timedelta(days=60)
     add_registry_credential(connection, validation_status="invalid", last_validated_at=failed_at)
-    add_conversation(connection, started_at=NOW - timedelta(days=10), customer_email="ada@atlas.example")
-    add_customer(connection, "left", deleted_at=NOW - timedelta(days=100))
+    add_conversation(connection, started_at=now - timedelta(days=10), customer_email="ada@atlas.example")
+    add_customer(connection, "left", deleted_at=now - timedelta(days=100))
     connection.execute("SELECT seal_audit_log()")
     add_customer(connection, "unsealed")
 

@@ -64,12 +64,18 @@ def _columns(schema: Schema, links: Links, subject: Table) -> str:
 
 
 def callers(schema: Schema, links: Links, function: Function) -> Iterator[str]:
-    """Yield who calls a function: roles, triggers, other functions."""
+    """Yield who calls a function: roles, triggers, other functions, conditions of row security."""
     yield from map(code, schema.manifest.functions[function.name])
     for trigger in schema.triggers_calling(function.name):
         yield f"trigger {links.to(trigger.name)}"
     for other in schema.functions_calling(function.name):
         yield links.call(other.name)
+    for name, by_role in schema.manifest.tables.items():
+        conditions = (
+            f"{each.rows} {each.new_rows}" for privileges in by_role.values() for each in privileges
+        )
+        if any(f"{function.name}(" in condition for condition in conditions):
+            yield f"row security of {links.to(name)}"
 
 
 def _writers(schema: Schema, links: Links, subject: Table) -> str:
