@@ -427,7 +427,9 @@ def _functions(connection: Connection, found: Catalog, relations: list[str]) -> 
             parallel=facts["parallel"],
             is_definer=facts["security"] == "DEFINER",
             is_strict=facts["on NULL"] == "STRICT",
-            settings=tuple(each for each in facts["settings"].split("; ") if "search_path" not in each),
+            settings=tuple(
+                each for each in (facts.get("settings") or "").split("; ") if "search_path" not in each
+            ),
             uses=uses(body, relations),
             calls=frozenset(
                 each for each in properties_by_name if each != name and re.search(rf"\b{each}\(", body)
