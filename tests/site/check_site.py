@@ -1,4 +1,4 @@
-"""Open every page of the built site in headless Chromium, as a desktop and as a phone, and report what is wrong.
+"""Open every page of the built site in headless Chromium, at the widths of a desktop and a phone.
 
     make check-site
 
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ LINKS = """
 """
 OTHER_SITES = """
     return performance.getEntriesByType("resource").map((entry) => entry.name)
-        .filter((name) => !name.startsWith(location.origin) && !name.startsWith("blob:") && !name.startsWith("data:"));
+        .filter((name) => !name.startsWith(location.origin) && !/^(blob|data):/.test(name));
 """
 # The search is a component with a shadow root, too.
 SEARCH = """
@@ -92,7 +92,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on this machine, below a path as on a code host, and yield its address."""
+    """Serve a folder on this machine, and yield its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -137,10 +137,8 @@ def check_page(chrome: Chrome, address: str) -> Iterator[str]:
     WebDriverWait(chrome, 30).until(
         lambda _: chrome.execute_script("return document.readyState") == "complete"
     )
-    try:
+    with suppress(TimeoutException):
         WebDriverWait(chrome, 60).until(lambda _: "not drawn" not in chrome.execute_script(DIAGRAMS))
-    except TimeoutException:
-        pass
     for number, state in enumerate(chrome.execute_script(DIAGRAMS), 1):
         if state != "drawn":
             yield f"diagram {number}: {state}"
@@ -177,7 +175,7 @@ def check_search(chrome: Chrome, address: str, word: str) -> Iterator[str]:
         yield f"search for {word}: nothing is found"
         return
     first = found[0].get_attribute("href").removeprefix(address)
-    print(f"search for {word}: {len(found)} results, the first is {first}")
+    sys.stdout.write(f"search for {word}: {len(found)} results, the first is {first}\n")
 
 
 def main() -> None:
@@ -208,10 +206,9 @@ def main() -> None:
                 if options.screenshots:
                     chrome.save_screenshot(str(options.screenshots / f"search-{device}.png"))
         wrong += check_links(links, address)
-    print("\n".join(wrong))
-    print(
-        f"{len(pages)} pages at {len(WIDTHS)} widths, {diagrams} diagrams drawn: {len(wrong)} things are wrong"
-    )
+    for each in wrong:
+        sys.stdout.write(f"wrong: {each}\n")
+    sys.stdout.write(f"{len(pages)} pages at {len(WIDTHS)} widths, {diagrams} diagrams, {len(wrong)} wrong\n")
     sys.exit(bool(wrong))
 
 
