@@ -4,17 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 # Folder of other PostgreSQL programs to test on, for example /usr/lib/postgresql/15/bin.
 PG_BIN ?=
+# The library that draws the diagrams, from npm: its version, which is the one the theme is made for, and its SHA-256.
+MERMAID := 12.3.0
+MERMAID_SHA256 := 336df803d87a38b70a01e736e666c8f7601d2ce42f5e47c8fafe5d721074b9a3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hammer lint reference clean
+.PHONY: help demo test hammer lint reference docs check-site clean
 
 help:
-	@echo 'make demo      an embedded PostgreSQL with realistic data, and what the schema answers'
-	@echo 'make test      the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
-	@echo 'make hammer    the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
-	@echo 'make lint      ruff and mypy'
-	@echo 'make reference write docs/reference anew, from a database at head'
-	@echo 'make clean     remove .venv and what was built; the demo keeps its data'
+	@echo 'make demo        an embedded PostgreSQL with realistic data, and what the schema answers'
+	@echo 'make test        the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
+	@echo 'make hammer      the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
+	@echo 'make lint        ruff and mypy'
+	@echo 'make reference   write docs/reference anew, from a database at head'
+	@echo 'make docs        the documentation site, in site/'
+	@echo 'make check-site  open each page of the site in Chromium; needs chromium and chromedriver'
+	@echo 'make clean       remove .venv and what was built; the demo keeps its data'
 
 demo: $(VENV)/installed-embedded
 	@$(VENV)/bin/honua-schema demo
@@ -33,6 +38,13 @@ lint: $(VENV)/installed-dev
 reference: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m reference
 
+docs: $(VENV)/installed-docs $(VENV)/mermaid-$(MERMAID).min.js
+	$(VENV)/bin/zensical build --strict --clean
+	@cp $(VENV)/mermaid-$(MERMAID).min.js site/assets/javascripts/mermaid.min.js
+
+check-site: docs
+	$(VENV)/bin/python tests/site/check_site.py $(if $(SCREENSHOTS),--screenshots '$(SCREENSHOTS)')
+
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -42,6 +54,15 @@ $(VENV)/installed-%: pyproject.toml | $(VENV)/bin/pip
 	@echo 'Installing honua-schema[$*] into $(VENV) ...'
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+$(VENV)/mermaid-$(MERMAID).min.js: | $(VENV)/installed-docs
+	@echo 'Fetching mermaid $(MERMAID) ...'
+	@mkdir -p $(VENV)/npm
+	@$(VENV)/bin/npm pack --silent --pack-destination $(VENV)/npm mermaid@$(MERMAID) >/dev/null
+	@tar -xzOf $(VENV)/npm/mermaid-$(MERMAID).tgz package/dist/mermaid.min.js >$@.new
+	@$(VENV)/bin/python -c 'import hashlib, sys; sys.exit(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest() != sys.argv[2])' \
+	    $@.new $(MERMAID_SHA256) || { echo 'mermaid $(MERMAID) is not the expected file' >&2; exit 1; }
+	@mv $@.new $@
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -75,7 +75,7 @@ def environment(url: URL, programs: Path) -> dict[str, str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the project, for examples that edit it."""
-    ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", "*_cache", ".hypothesis")
+    ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", "*_cache", ".hypothesis", "site")
     return Path(shutil.copytree(PROJECT, tmp_path / "checkout", ignore=ignored))
 
 
@@ -107,5 +107,5 @@ def test_every_example_runs_is_only_shown_or_says_why_it_cannot_run() -> None:
 
 def test_the_commands_that_are_not_run_here_exist() -> None:
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"make (\w+)", "".join(each.code for each in ALL if each.language == "bash")):
+    for target in re.findall(r"make ([\w-]+)", "".join(each.code for each in ALL if each.language == "bash")):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
