@@ -58,10 +58,10 @@ class Customers:
         self.atlas = self.add("atlas")
         self.borealis = self.add("borealis")
 
-    def add(self, customer: str, **license: Any) -> dict[str, str]:
+    def add(self, customer: str, **limits: Any) -> dict[str, str]:
         key = f"key of {customer}"
         builders.add_customer(self.connection, customer)
-        builders.add_license(self.connection, customer, license_key_hash=hash_license_key(key), **license)
+        builders.add_license(self.connection, customer, license_key_hash=hash_license_key(key), **limits)
         return {"Authorization": f"Bearer {key}"}
 
 
@@ -187,9 +187,12 @@ def test_a_licence_that_ends_while_the_order_is_under_way_is_named_as_the_reason
         app = service.create_app(login)
 
         async def enter_scope() -> AsyncIterator[Any]:
-            async with service.AsyncSession(app.state.engine) as session, session.begin():
-                async with customer_scope(session, "lapsed"):
-                    yield service.Tenant("lapsed", session)
+            async with (
+                service.AsyncSession(app.state.engine) as session,
+                session.begin(),
+                customer_scope(session, "lapsed"),
+            ):
+                yield service.Tenant("lapsed", session)
 
         app.dependency_overrides[service.enter_scope] = enter_scope
         transport = httpx.ASGITransport(app)

@@ -176,8 +176,7 @@ async def order_build(
         **ordered,
     )
     # Without a key nothing can be in the way.
-    add = add.on_conflict_do_nothing().returning(BuildQueue.id)
-    build_id = await asking.session.scalar(add)
+    build_id = await asking.session.scalar(add.on_conflict_do_nothing().returning(BuildQueue.id))
     if build_id is None:
         same_key = BUILDS.filter_by(idempotency_key=idempotency_key)
         earlier = (await asking.session.scalars(same_key)).one()
