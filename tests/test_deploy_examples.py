@@ -35,7 +35,7 @@ PROJECT = Path(__file__).parents[1]
 EXAMPLES = PROJECT / "docs" / "examples"
 IMAGE = f"registry.example.com/honua-schema:{__version__}"
 PROGRAMS = Path(sys.executable).parent
-PATIENCE = 60  # seconds; what is waited for takes one or two
+PATIENCE = 600  # seconds; what is waited for takes a few
 
 
 def load(name: str) -> Any:

@@ -52,10 +52,20 @@ class Projects:
 
 
 @pytest.fixture
-def projects(empty_database: URL, tmp_path: Path) -> Projects:
-    theirs = tmp_path / "own-tables"
-    shutil.copytree(EXAMPLE, theirs, ignore=shutil.ignore_patterns("__pycache__"))
+def theirs(tmp_path: Path) -> Path:
+    """A copy of the other project, to edit."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "own-tables", ignore=ignored))
+
+
+@pytest.fixture
+def projects(empty_database: URL, theirs: Path) -> Projects:
     return Projects(empty_database, theirs)
+
+
+@pytest.fixture
+def projects_with_ours(database: URL, theirs: Path) -> Projects:
+    return Projects(database, theirs)
 
 
 def succeeded(finished: subprocess.CompletedProcess[str]) -> str:
@@ -87,42 +97,42 @@ def test_both_upgrade_in_either_order_and_neither_sees_the_others_tables(
 
 
 def test_a_change_of_their_models_is_noticed_and_becomes_a_revision_about_it_alone(
-    projects: Projects,
+    projects_with_ours: Projects,
 ) -> None:
-    succeeded(projects.alembic("upgrade", "head"))
-    models = projects.theirs / "shop" / "models.py"
+    succeeded(projects_with_ours.alembic("upgrade", "head"))
+    models = projects_with_ours.theirs / "shop" / "models.py"
     models.write_text(models.read_text().replace("    issued_at:", "    paid: Mapped[bool]\n    issued_at:"))
 
-    check = projects.alembic("check")
+    check = projects_with_ours.alembic("check")
     assert check.returncode != 0
     assert "add_column" in check.stderr + check.stdout
-    succeeded(projects.alembic("revision", "--autogenerate", "-m", "paid", "--rev-id", "0002"))
-    (revision,) = projects.theirs.glob("shop/migrations/versions/0002_*.py")
+    succeeded(projects_with_ours.alembic("revision", "--autogenerate", "-m", "paid", "--rev-id", "0002"))
+    (revision,) = projects_with_ours.theirs.glob("shop/migrations/versions/0002_*.py")
     operations = [line.strip() for line in revision.read_text().splitlines() if "op." in line]
     assert len(operations) == 2
     assert operations[0].startswith("op.add_column('invoices', sa.Column('paid'")
     assert operations[1].startswith("op.drop_column('invoices', 'paid'")
 
 
-def test_a_table_that_they_drop_from_their_models_is_noticed(projects: Projects) -> None:
-    succeeded(projects.alembic("upgrade", "head"))
-    models = projects.theirs / "shop" / "models.py"
+def test_a_table_that_they_drop_from_their_models_is_noticed(projects_with_ours: Projects) -> None:
+    succeeded(projects_with_ours.alembic("upgrade", "head"))
+    models = projects_with_ours.theirs / "shop" / "models.py"
     models.write_text(models.read_text().partition("class Invoice")[0])
 
-    check = projects.alembic("check")
+    check = projects_with_ours.alembic("check")
     assert check.returncode != 0
     assert "remove_table" in check.stderr + check.stdout
     assert "build_queue" not in check.stdout.partition("remove_table")[0]
 
 
-def test_ours_go_only_after_theirs(projects: Projects) -> None:
-    succeeded(projects.alembic("upgrade", "head"))
+def test_ours_go_only_after_theirs(projects_with_ours: Projects) -> None:
+    succeeded(projects_with_ours.alembic("upgrade", "head"))
 
-    refused = projects.honua_schema("downgrade", "base", "--yes")
+    refused = projects_with_ours.honua_schema("downgrade", "base", "--yes")
     assert (refused.returncode, "other objects depend on it" in refused.stderr) == (1, True)
-    succeeded(projects.honua_schema("upgrade", "--yes"))
-    succeeded(projects.alembic("downgrade", "base"))
-    succeeded(projects.honua_schema("downgrade", "base", "--yes"))
+    succeeded(projects_with_ours.honua_schema("upgrade", "--yes"))
+    succeeded(projects_with_ours.alembic("downgrade", "base"))
+    succeeded(projects_with_ours.honua_schema("downgrade", "base", "--yes"))
 
 
 def test_replicas_of_both_may_start_at_once(
