@@ -1,4 +1,4 @@
-"""Write down what docs/stable-interface.md promises, as it is: ``python -m interface`` writes the page anew."""
+"""Write down what docs/stable-interface.md promises: ``python -m interface`` writes the page anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a release needs: a changelog, upgrade pages, a list of what is promised, and checks before each commit."""
+"""What a release needs: a changelog, upgrade pages, what is promised, and checks before each commit."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ CHANGELOG = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
 UPGRADES = PROJECT / "docs" / "upgrade"
 SECTIONS = ["What changes", "Before you upgrade", "Locks and duration", "Go back"]
 HOOKS_FILE = PROJECT / ".pre-commit-config.yaml"
+REPOSITORIES = yaml.safe_load(HOOKS_FILE.read_text(encoding="utf-8"))["repos"]
+HOOKS: list[dict[str, Any]] = [hook for repository in REPOSITORIES for hook in repository["hooks"]]
 
 
 def version_number(version: str) -> tuple[int, ...]:
@@ -114,10 +116,6 @@ class TestStableInterface:
 
 
 class TestHooks:
-    hooks: list[dict[str, Any]] = [
-        hook for repository in yaml.safe_load(HOOKS_FILE.read_text())["repos"] for hook in repository["hooks"]
-    ]
-
     def test_pre_commit_understands_them(self) -> None:
         checked = subprocess.run(
             [sys.executable, "-m", "pre_commit", "validate-config", HOOKS_FILE],
@@ -126,16 +124,16 @@ class TestHooks:
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
     def test_they_fetch_nothing_and_use_the_programs_of_the_project(self) -> None:
-        assert {each["repo"] for each in yaml.safe_load(HOOKS_FILE.read_text())["repos"]} == {"local"}
-        assert [hook["id"] for hook in self.hooks] == ["ruff-check", "ruff-format", "mypy", "squawk"]
-        for hook in self.hooks:
+        assert {each["repo"] for each in REPOSITORIES} == {"local"}
+        assert [hook["id"] for hook in HOOKS] == ["ruff-check", "ruff-format", "mypy", "squawk"]
+        for hook in HOOKS:
             assert hook["language"] == "system"
             assert hook["entry"].startswith(".venv/bin/")
 
     def test_squawk_leaves_out_what_the_tests_leave_out(self) -> None:
-        assert f"--exclude={','.join(squawk.NO_MATTER)}" in self.hooks[-1]["entry"]
+        assert f"--exclude={','.join(squawk.NO_MATTER)}" in HOOKS[-1]["entry"]
 
-    @pytest.mark.parametrize("hook", hooks, ids=lambda hook: str(hook["id"]))
+    @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: str(hook["id"]))
     def test_the_project_passes_them(self, hook: dict[str, Any]) -> None:
         finished = run_hook(hook, PROJECT, files_of(hook, PROJECT))
         assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -149,7 +147,7 @@ class TestHooks:
         ],
     )
     def test_they_stop_a_bad_commit(self, id_: str, file: str, text: str, tmp_path: Path) -> None:
-        (hook,) = (each for each in self.hooks if each["id"] == id_)
+        (hook,) = (each for each in HOOKS if each["id"] == id_)
         wrong = tmp_path / file
         wrong.parent.mkdir(parents=True)
         wrong.write_text(text)
