@@ -8,15 +8,22 @@ PG_BIN ?=
 MERMAID := 12.3.0
 MERMAID_SHA256 := 336df803d87a38b70a01e736e666c8f7601d2ce42f5e47c8fafe5d721074b9a3
 
+# What may differ between versions of Python: the models, types at run time, processes, packaging.
+PYTHONS_TESTS := tests/test_models.py tests/test_calls.py tests/test_environment.py tests/test_wheel.py \
+    tests/test_service_example.py tests/security/test_crypto.py tests/security/test_customer_scope.py \
+    tests/system/test_command_line.py tests/build_queue/test_worker.py
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test hammer lint reference docs check-site clean
+.PHONY: help demo test pythons pythons-one hammer lint reference interface docs check-site clean
 
 help:
 	@echo 'make demo        an embedded PostgreSQL with realistic data, and what the schema answers'
 	@echo 'make test        the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
+	@echo 'make pythons     some of the tests on each of Python 3.11 to 3.14 that this machine has'
 	@echo 'make hammer      the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make reference   write docs/reference anew, from a database at head'
+	@echo 'make interface   write docs/stable-interface.md anew'
 	@echo 'make docs        the documentation site, in site/'
 	@echo 'make check-site  open each page of the site in Chromium; needs chromium and chromedriver'
 	@echo 'make clean       remove .venv and what was built; the demo keeps its data'
@@ -26,6 +33,24 @@ demo: $(VENV)/installed-embedded
 
 test: $(VENV)/installed-dev
 	$(VENV)/bin/pytest --numprocesses=auto --maxprocesses=8 $(if $(PG_BIN),--pg-bin='$(PG_BIN)')
+
+# An interpreter counts when it starts: pyenv puts commands on the path for versions that it does not have at hand.
+pythons:
+	@tried=; for version in 3.11 3.12 3.13 3.14; do \
+	    for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+	        "$$python" -c '' 2>/dev/null || continue; \
+	        tried="$$tried $$version"; mkdir -p .venv; \
+	        $(MAKE) --no-print-directory VENV=.venv/python-$$version PYTHON=$$python pythons-one || exit; \
+	        break; \
+	    done; \
+	done; echo "Tested on Python:$$tried"
+
+pythons-one: $(VENV)/installed-dev
+	@$(VENV)/bin/python --version
+	@$(VENV)/bin/pytest --numprocesses=auto --maxprocesses=8 --quiet $(PYTHONS_TESTS)
+
+interface: $(VENV)/installed-dev
+	PYTHONPATH=tests $(VENV)/bin/python -m interface
 
 hammer: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m hammer $(if $(PG_BIN),--pg-bin '$(PG_BIN)')

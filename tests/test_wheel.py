@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,19 @@ PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that is built from it."""
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, PROJECT],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, PROJECT],
         check=True, capture_output=True,
     )  # fmt: skip
-    (built,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: Path) -> Path:
+    (built,) = distributions.glob("*.whl")
     return built
 
 
@@ -63,6 +70,25 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
     assert packed == kept
     assert "honua_schema/py.typed" in packed
     assert any(name.startswith("honua_schema/versions/sql/005/") for name in packed)
+
+
+def test_sdist_and_wheel_are_fit_for_a_package_index(distributions: Path) -> None:
+    files = sorted(distributions.iterdir())
+    assert [file.suffix for file in files] == [".whl", ".gz"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *files],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (checked.returncode, checked.stdout.count("PASSED")) == (0, 2), checked.stdout + checked.stderr
+
+
+def test_the_sdist_holds_the_tests_and_what_they_read(distributions: Path) -> None:
+    (sdist,) = distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "Makefile", "alembic.ini", ".pre-commit-config.yaml"} <= packed
+    assert {"tests/conftest.py", "docs/examples/own-tables/alembic.ini", "CHANGELOG.md"} <= packed
+    assert not [name for name in packed if "__pycache__" in name or name.startswith(".venv")]
 
 
 def test_an_installed_wheel_upgrades_verifies_and_goes_back(
