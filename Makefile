@@ -13,7 +13,7 @@ help:
 	@echo 'make test      the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
 	@echo 'make hammer    the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
 	@echo 'make lint      ruff and mypy'
-	@echo 'make reference write docs/reference anew, from a database at head'
+	@echo 'make reference write docs/reference and the cookbook'\''s answers anew, from a database at head'
 	@echo 'make clean     remove .venv and what was built; the demo keeps its data'
 
 demo: $(VENV)/installed-embedded
@@ -32,6 +32,7 @@ lint: $(VENV)/installed-dev
 
 reference: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m reference
+	PYTHONPATH=tests $(VENV)/bin/python -m cookbook
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
