@@ -14,7 +14,7 @@ PYTHONS_TESTS := tests/test_models.py tests/test_calls.py tests/test_environment
     tests/system/test_command_line.py tests/build_queue/test_worker.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pythons pythons-one hammer lint reference interface docs check-site clean
+.PHONY: help demo test pythons pythons-one hammer lint reference docs check-site clean
 
 help:
 	@echo 'make demo        an embedded PostgreSQL with realistic data, and what the schema answers'
@@ -22,8 +22,7 @@ help:
 	@echo 'make pythons     some of the tests on each of Python 3.11 to 3.14 that this machine has'
 	@echo 'make hammer      the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
 	@echo 'make lint        ruff and mypy'
-	@echo 'make reference   write docs/reference anew, from a database at head'
-	@echo 'make interface   write docs/stable-interface.md anew'
+	@echo 'make reference   write docs/reference, docs/stable-interface.md and the cookbook'\''s answers anew'
 	@echo 'make docs        the documentation site, in site/'
 	@echo 'make check-site  open each page of the site in Chromium; needs chromium and chromedriver'
 	@echo 'make clean       remove .venv and what was built; the demo keeps its data'
@@ -49,9 +48,6 @@ pythons-one: $(VENV)/installed-dev
 	@$(VENV)/bin/python --version
 	@$(VENV)/bin/pytest --numprocesses=auto --maxprocesses=8 --quiet $(PYTHONS_TESTS)
 
-interface: $(VENV)/installed-dev
-	PYTHONPATH=tests $(VENV)/bin/python -m interface
-
 hammer: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m hammer $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
 
@@ -62,6 +58,8 @@ lint: $(VENV)/installed-dev
 
 reference: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m reference
+	PYTHONPATH=tests $(VENV)/bin/python -m cookbook
+	PYTHONPATH=tests $(VENV)/bin/python -m interface
 
 docs: $(VENV)/installed-docs $(VENV)/mermaid-$(MERMAID).min.js
 	$(VENV)/bin/zensical build --strict --clean

@@ -91,7 +91,7 @@ class TestStableInterface:
 
     def test_it_lists_what_there_is(self, database: URL) -> None:
         written = self.page.partition(interface.BEGIN)[2].partition(interface.END)[0].strip()
-        assert written == interface.write(database).strip(), "run: make interface"
+        assert written == interface.write(database).strip(), "run: make reference"
 
     def test_every_public_name_is_listed(self) -> None:
         for name in honua_schema.__all__:
