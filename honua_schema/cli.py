@@ -566,6 +566,33 @@ def maintenance_list(*, as_json: AsJson = False) -> None:
         print_table(("Task", "How often", "Cron", "What it does"), rows)
 
 
+@app.command(epilog="Example: honua-schema top --interval 5s")
+@on_database
+def top(
+    target: Target,
+    *,
+    interval: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration, metavar="DURATION", show_default="2s", help="How long to wait between two looks."
+        ),
+    ] = timedelta(seconds=2),
+    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+) -> None:
+    """Watch the build queue: what waits, who works, what ended; printed once where there is no terminal."""
+    from rich.console import Console
+
+    from honua_schema.database import create_engine
+    from honua_schema.top import show_top
+
+    if interval < timedelta(seconds=0.1):
+        refuse_usage("The interval must be at least 100ms.")
+    # A server that is cut off is given up within seconds, so that it can be connected to again.
+    engine = create_engine(target.database_url().update_query_dict({"tcp_user_timeout": "10000"}))
+    width = None if sys.stdout.isatty() else 120
+    show_top(engine, Console(highlight=False, width=width), interval=interval, once=once)
+
+
 @app.command(epilog="Example: honua-schema doctor --json")
 @on_database
 def doctor(target: Target, *, as_json: AsJson = False) -> None:
