@@ -52,25 +52,25 @@ class Query:
 
 QUEUE = Query(
     "honua_queue",
+    # Counted before they are joined: a million queued builds take half a second so, and several otherwise.
     """\
-    SELECT s.state, p.priority, count(b.since) AS builds,
-        coalesce(extract(epoch FROM now() - min(b.since)), 0)::float8 AS oldest_seconds
+    SELECT s.state, p.priority, coalesce(b.builds, 0) AS builds,
+        coalesce(extract(epoch FROM now() - b.since), 0)::float8 AS oldest_seconds
     FROM unnest(ARRAY['ready', 'waiting', 'delayed', 'building']) AS s (state)
     CROSS JOIN generate_series(1, 10) AS p (priority)
     LEFT JOIN (
-        SELECT 'ready' AS state, r.priority, r.queued_at AS since
-        FROM build_queue AS r WHERE r.status = 'queued' AND r.admission = 'ready'
+        SELECT 'ready' AS state, r.priority, count(*) AS builds, min(r.queued_at) AS since
+        FROM build_queue AS r WHERE r.status = 'queued' AND r.admission = 'ready' GROUP BY r.priority
         UNION ALL
-        SELECT 'waiting', w.priority, w.queued_at
-        FROM build_queue AS w WHERE w.status = 'queued' AND w.admission = 'waiting'
+        SELECT 'waiting', w.priority, count(*), min(w.queued_at)
+        FROM build_queue AS w WHERE w.status = 'queued' AND w.admission = 'waiting' GROUP BY w.priority
         UNION ALL
-        SELECT 'delayed', d.priority, d.queued_at
-        FROM build_queue AS d WHERE d.status = 'queued' AND d.admission = 'delayed'
+        SELECT 'delayed', d.priority, count(*), min(d.queued_at)
+        FROM build_queue AS d WHERE d.status = 'queued' AND d.admission = 'delayed' GROUP BY d.priority
         UNION ALL
-        SELECT 'building', g.priority, g.started_at
-        FROM build_queue AS g WHERE g.status = 'building'
+        SELECT 'building', g.priority, count(*), min(g.started_at)
+        FROM build_queue AS g WHERE g.status = 'building' GROUP BY g.priority
     ) AS b ON b.state = s.state AND b.priority = p.priority
-    GROUP BY s.state, p.priority
     """,
     (
         Column("state", "LABEL", "ready, waiting (customer at its limit), delayed (not due yet) or building"),
@@ -201,9 +201,9 @@ LOG_PARTITIONS = Query(
             WHERE right(p.relname::text, 8) COLLATE "C" > to_char(now() AT TIME ZONE 'UTC', '"y"YYYY"m"MM')
               AND p.relname LIKE '%\\_y____m__'
         ) AS months_ahead,
-        coalesce(sum(pg_relation_size(p.oid)) FILTER (
+        coalesce(sum(pg_stat_get_live_tuples(p.oid)) FILTER (
             WHERE pg_get_expr(p.relpartbound, p.oid) = 'DEFAULT'
-        ), 0)::bigint AS default_bytes
+        ), 0)::bigint AS default_rows
     FROM pg_class AS t
     JOIN pg_inherits AS i ON i.inhparent = t.oid
     JOIN pg_class AS p ON p.oid = i.inhrelid
@@ -213,7 +213,7 @@ LOG_PARTITIONS = Query(
     (
         Column("table_name", "LABEL", "The log table"),
         Column("months_ahead", "GAUGE", "Months after this one (UTC) that have a partition"),
-        Column("default_bytes", "GAUGE", "Bytes of its default partition: a month had none of its own"),
+        Column("default_rows", "GAUGE", "Rows in its default partition, by the server's statistics"),
     ),
     cache_seconds=300,
 )
