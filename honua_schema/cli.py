@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from honua_schema import __version__
+from honua_schema.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -462,7 +463,8 @@ def print_status(runner: MigrationRunner, status: Verification) -> None:
 def verify(target: Target, *, ignore: Ignore = None, as_json: AsJson = False) -> None:
     """Compare the database with this package; exit with 3 if anything is pending, edited or different."""
     runner = target.runner()
-    found = runner.verify(ignore or ())
+    with progress("Comparing"):
+        found = runner.verify(ignore or ())
     if as_json:
         print_json({**asdict(found), "is_good": found.is_good})
     else:
@@ -481,7 +483,8 @@ def check(target: Target, *, ignore: Ignore = None, as_json: AsJson = False) -> 
     if pending := runner.get_status().pending:
         complain(f"Pending: {', '.join(each.version for each in pending)}. First run: honua-schema upgrade")
         raise typer.Exit(PENDING_OR_DRIFTED)
-    differences = runner.get_differences(ignore or ())
+    with progress("Comparing"):
+        differences = runner.get_differences(ignore or ())
     if as_json:
         print_json(differences)
     else:
@@ -544,7 +547,10 @@ def maintenance_run(
 
     chosen = schedule.select_tasks(tasks or ())
     outcomes = []
-    for outcome in schedule.run(create_engine(target.database_url()), chosen):
+    under_way = schedule.run(create_engine(target.database_url()), chosen)
+    for task in chosen:
+        with progress(task.purpose):
+            outcome = next(under_way)
         outcomes.append(outcome)
         if not as_json:
             typer.echo(
@@ -568,13 +574,41 @@ def maintenance_list(*, as_json: AsJson = False) -> None:
         print_table(("Task", "How often", "Cron", "What it does"), rows)
 
 
+@app.command(epilog="Example: honua-schema top --interval 5s")
+@on_database
+def top(
+    target: Target,
+    *,
+    interval: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration, metavar="DURATION", show_default="2s", help="How long to wait between two looks."
+        ),
+    ] = timedelta(seconds=2),
+    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+) -> None:
+    """Watch the build queue: what waits, who works, what ended; printed once where there is no terminal."""
+    from rich.console import Console
+
+    from honua_schema.database import create_engine
+    from honua_schema.top import show_top
+
+    if interval < timedelta(seconds=0.1):
+        refuse_usage("The interval must be at least 100ms.")
+    # A server that is cut off is given up within seconds, so that it can be connected to again.
+    engine = create_engine(target.database_url().update_query_dict({"tcp_user_timeout": "10000"}))
+    width = None if sys.stdout.isatty() else 120
+    show_top(engine, Console(highlight=False, width=width), interval=interval, once=once)
+
+
 @app.command(epilog="Example: honua-schema doctor --json")
 @on_database
 def doctor(target: Target, *, as_json: AsJson = False) -> None:
     """Look for what would stop an upgrade or hurt later; exit with 1 if there is a problem."""
     from honua_schema.doctor import Level, examine
 
-    findings = examine(target.runner())
+    with progress("Looking"):
+        findings = examine(target.runner())
     if as_json:
         print_json(findings)
     else:
@@ -618,7 +652,7 @@ def audit_seal(target: Target) -> None:
     """Seal what was recorded since the last seal, and print the new seals: keep the last one elsewhere."""
     from honua_schema.audit import seal
 
-    with target.runner().connect() as connection:
+    with target.runner().connect() as connection, progress("Sealing"):
         seals = seal(connection)
         connection.commit()
     print_seals(seals)
@@ -630,7 +664,7 @@ def audit_verify(target: Target, *, as_json: AsJson = False) -> None:
     """Compare the audit log with its seals; exit with 1 if it was tampered with."""
     from honua_schema.audit import verify
 
-    with target.runner().connect() as connection:
+    with target.runner().connect() as connection, progress("Comparing"):
         seals = verify(connection)
     if as_json:
         print_json(seals)
@@ -668,7 +702,8 @@ def rotate_keys(
     keyring = Keyring.from_file(key_file) if key_file else Keyring.from_environment()
     url = target.database_url()
     confirm(f"Encrypt all secrets of {describe(url)} with key {keyring.current}?", yes=yes)
-    rotation = rotate_keys(create_engine(url), keyring)
+    with progress("Encrypting") as report:
+        rotation = rotate_keys(create_engine(url), keyring, report=report)
     typer.echo(f"{rotation.rotated} rows are now encrypted with {keyring.current}.")
     if rotation.failed:
         complain("\n".join(rotation.failed))

@@ -271,7 +271,13 @@ class Rotation:
     failed: list[str]
 
 
-def rotate_keys(engine: Engine, keyring: Keyring, batch_size: int = 500) -> Rotation:
+def rotate_keys(
+    engine: Engine,
+    keyring: Keyring,
+    batch_size: int = 500,
+    *,
+    report: Callable[[float], None] = lambda _: None,
+) -> Rotation:
     """Encrypt with the current key what other keys have encrypted.
 
     Each batch is a transaction: when interrupted, the next call goes on from there.
@@ -280,9 +286,10 @@ def rotate_keys(engine: Engine, keyring: Keyring, batch_size: int = 500) -> Rota
         engine: The database, as the owner of the tables or a member of honua_maintenance.
         keyring: All keys in use, the new one being the current.
         batch_size: How many rows a transaction changes at most.
+        report: Called after each batch with the share that is done, from 0 to 1.
     """
     rotated, failed = 0, []
-    for table, columns, has_other_key in (
+    stored = (
         (
             Base.metadata.tables["registry_credentials"],
             ("username_encrypted", "password_encrypted"),
@@ -293,7 +300,13 @@ def rotate_keys(engine: Engine, keyring: Keyring, batch_size: int = 500) -> Rota
             ("license_key",),
             ~func.starts_with(License.license_key, f"{FORMAT}:{keyring.current}:"),
         ),
-    ):
+    )
+    with engine.begin() as connection:
+        expected = sum(
+            connection.scalar(select(func.count()).select_from(table).where(has_other_key)) or 0
+            for table, _, has_other_key in stored
+        )
+    for table, columns, has_other_key in stored:
         names = ["id", "customer_id", *columns]
         query = (
             select(*(table.c[name] for name in names))
@@ -319,6 +332,8 @@ def rotate_keys(engine: Engine, keyring: Keyring, batch_size: int = 500) -> Rota
                     rotated += 1
             if not found:
                 break
+            # Rows with another key may have come meanwhile.
+            report(min((rotated + len(failed)) / max(expected, 1), 1.0))
             last = found[-1]["id"]
     return Rotation(rotated, failed)
 

@@ -419,11 +419,14 @@ class Generator:
         worker, info = worker_id(build), EventSeverity.INFO
         queued_at = min(build.queued_at, self.world.anchor - timedelta(minutes=5))
         yield "build_queued", queued_at, {"priority": build.priority}, "api", info, "The build was queued"
+        data: dict[str, object] = {"modules": len(self.world.manifest(build.manifest_number).modules)}
+        checked_at = queued_at + timedelta(milliseconds=200)
+        yield "manifest_checked", checked_at, data, "api", info, "The manifest can be built"
         if build.started_at:
             attempt = timedelta(seconds=build.duration + 30)
             for retry in range(build.retry_count):
                 at = build.started_at - attempt * (build.retry_count - retry)
-                data: dict[str, object] = {"worker_id": worker, "retry_count": retry}
+                data = {"worker_id": worker, "retry_count": retry}
                 yield "build_started", at, data, worker, info, "A worker began to build"
                 end = at + timedelta(seconds=build.duration)
                 yield "build_failed", end, data, worker, EventSeverity.ERROR, "The attempt failed"

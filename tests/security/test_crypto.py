@@ -242,6 +242,16 @@ def test_rotation_encrypts_everything_with_the_current_key(
 
 
 @pytest.mark.usefixtures("secrets_of_ten")
+def test_a_rotation_reports_how_far_it_is(engine: Engine, next_keyring: Keyring) -> None:
+    shares: list[float] = []
+    crypto.rotate_keys(engine, next_keyring, batch_size=5, report=shares.append)
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+    shares.clear()
+    crypto.rotate_keys(engine, next_keyring, report=shares.append)
+    assert shares == []
+
+
+@pytest.mark.usefixtures("secrets_of_ten")
 def test_an_interrupted_rotation_goes_on_from_there(
     engine: Engine, connection: Connection, next_keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     *("upgrade", "downgrade", "stamp", "current", "history", "status", "verify", "check"),
-    *("sql", "demo", "doctor", "roles", "rotate-keys"),
+    *("sql", "demo", "doctor", "top", "roles", "rotate-keys"),
 ]
 HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
 
