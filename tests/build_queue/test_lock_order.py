@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from build_queue.driver import Queue, wait_until_blocked
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
-
-    from build_queue.driver import Queue
 
     Connect = Callable[..., psycopg.Connection[Any]]
 
@@ -115,3 +116,55 @@ def test_a_claim_does_not_wait_for_the_licenses_of_builds_that_are_not_due(
     build = queue.order(customer)
     lock_license(somebody, customer)
     assert queue.claim().build_id == build
+
+
+def test_a_claim_that_finds_nothing_waits_for_no_license(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    queue.order(customer, priority=9)
+    missed = queue.order(customer)
+    running = queue.claim()
+    lock_build(somebody, missed)
+    queue.complete(running)
+    somebody.rollback()
+    lock_license(somebody, customer)
+
+    assert queue.claim() is None
+    somebody.rollback()
+    assert queue.claim().build_id == missed
+
+
+def test_a_claim_that_finds_nothing_locks_no_license_without_a_build_to_admit(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    full, idle = (queue.customer(max_concurrent_builds=1) for _ in range(2))
+    queue.order_many(2, full)
+    queue.claim()
+    queue.order(idle, queued_at="tomorrow")
+    with queue.connection.transaction():
+        assert queue.claim() is None
+        somebody.execute("SELECT FROM licenses FOR UPDATE NOWAIT")
+
+
+def test_timeouts_lock_licenses_in_one_go(queue: Queue, connect: Connect) -> None:
+    customers = [queue.customer(max_concurrent_builds=1) for _ in range(2)]
+    early, late = (queue.order(customer) for customer in customers)
+    unlimited = queue.order()
+    queue.claim_many(3)
+    let_the_time_be_up = "UPDATE build_queue SET timeout_at = now() - interval '1 minute' WHERE id = ANY (%s)"
+    queue.run(let_the_time_be_up, [early])
+    others = [connect(autocommit=False) for _ in customers]
+    for other, customer in zip(others, customers, strict=True):
+        lock_license(other, customer)
+    client = Queue(connect())
+
+    with ThreadPoolExecutor() as threads:
+        ended = threads.submit(client.rows, "SELECT * FROM handle_build_timeouts()")
+        wait_until_blocked(Queue(others[0]))
+        queue.run(let_the_time_be_up, [late, unlimited])
+        others[0].rollback()
+        assert {row.build_id for row in ended.result()} == {early, unlimited}
+
+    others[1].rollback()
+    assert [row.build_id for row in queue.rows("SELECT * FROM handle_build_timeouts()")] == [late]

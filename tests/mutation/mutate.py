@@ -1,199 +1,184 @@
 """Take away one protection after another, and see which test notices.
 
-    python tests/mutation/mutate.py [--only TEXT] [--jobs 2] [--pg-bin DIR] constraints triggers conditions
+    python tests/mutation/mutate.py [--only EXPRESSION] [--jobs 2] [--pg-bin DIR] [KIND ...]
 
-Takes away each constraint and unique index, each trigger, and each condition that stands in a WHERE clause of
-the queue's functions, one at a time. Prints a line for each, with the first test that failed, or SURVIVED.
+Takes away each constraint of a table or a domain, each unique index, each trigger, and each condition that
+stands in a WHERE clause of a function, one at a time, and runs the tests until one fails: those first whose
+file is named after the object, or mentions it. A test that fails without any mutation, too, does not count.
+Writes RESULTS.md: what it did not try keeps the line that it has there. Returns 1 if a mutation went
+unnoticed that is not known to be harmless.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from honua_schema import sqlfile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import pytest
 
 ROOT = Path(__file__).parents[2]
-TIME_LIMIT = 600
-"""Seconds after which a test run counts as failed: it may wait for ever."""
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-WORD = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\w+|[(),;]|[^\w\s]", re.ASCII)
-ENDS = {"GROUP", "ORDER", "LIMIT", "RETURNING", "FOR", "UNION", "HAVING", "LOOP", "ON", ";", ")", ","}
-"""What ends a WHERE clause when it stands outside of parentheses."""
-NOT_RUN = ["--ignore=tests/build_queue/test_announce_builds.py"]
-"""Tests of how soon workers wake up: on a busy machine they would fail for that alone."""
-OF_CONDITIONS = [
+from mutation.mutants import KINDS, Mutant  # noqa: E402
+from mutation.plugin import MutationRun, Verdict  # noqa: E402
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+TESTS = (
     "tests/build_queue",
+    "tests/core",
+    "tests/intake",
     "tests/properties/test_queue_model.py",
     "tests/properties/test_quota_model.py",
     "tests/security",
-]
-OF_TRIGGERS = [
-    "tests/system/test_record_audit.py",
     "tests/system/test_audit_log_append_only.py",
+    "tests/system/test_log_partitions.py",
+    "tests/system/test_purge_soft_deleted_records.py",
+    "tests/system/test_record_audit.py",
     "tests/system/test_update_updated_at_column.py",
-    "tests/security",
+    "tests/test_calls.py",
+    "tests/test_constraints.py",
     "tests/test_documents.py",
-]
+    "tests/test_invariants.py",
+    "tests/test_older_design.py",
+)
+"""Tests of what the schema does. Those that compare catalogs would notice everything, and prove nothing."""
 
-
-REDUNDANT = {
-    "admit_builds: q.status IN ('queued', 'building')": "the next ones say more; it names the index",
-    "get_next_build_for_worker: b.status = 'queued'": "spares a call that would find nothing",
-    "get_next_build_for_worker: b.admission = 'delayed'": "spares a call that would find nothing",
-    "get_next_build_for_worker: b.queued_at <= v_now": "spares a call that would find nothing",
-    "release_delayed_builds: l.max_concurrent_builds IS NOT NULL": "spares waiting for a slot that is there",
-    "release_delayed_builds: r.admission = 'waiting'": "spares a call that would find nothing",
-    "requeue_build: l.max_concurrent_builds IS NOT NULL": "spares waiting for a slot that is there",
+HARMLESS = {
+    "admit_builds: q.status IN ('queued', 'building')": "those beside it say more; it names the index",
 }
-"""Conditions that change the cost, not the outcome. They are listed, and not tried."""
+"""Mutations that change what something costs, but not its outcome, with the reason."""
 
 
-@dataclass(frozen=True)
-class Mutation:
-    """A protection that is taken away.
+def run_share(
+    number: int, jobs: int, only: str, kinds: list[str], options: list[str], results: SimpleQueue[object]
+) -> None:
+    """Try every so many-th mutant, in a process of its own.
 
-    Attributes:
-        what: Which one, for people.
-        sql: What takes it away.
-        tests: Files and folders with the tests that should notice, likeliest first.
+    Args:
+        number: Which share, from 0.
+        jobs: How many shares there are.
+        only: A regular expression that is found in a mutant's name.
+        kinds: Kinds of mutants.
+        options: Options for pytest.
+        results: Gets kind and name of each mutant with None, again with its verdict; at last an exit code.
     """
+    count = 0
 
-    what: str
-    sql: str
-    tests: tuple[str, ...]
+    def is_wanted(mutant: Mutant) -> bool:
+        nonlocal count
+        if number == 0:
+            results.put((mutant.kind, mutant.what, None))
+        if mutant.kind not in kinds or not re.search(only, mutant.what):
+            return False
+        count += 1
+        return count % jobs == number
 
+    def report(mutant: Mutant, verdict: Verdict) -> None:
+        results.put((mutant.kind, mutant.what, verdict))
 
-def terms(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each condition of each WHERE clause begins and ends: the parts between its ANDs."""
-    words = [word for word in WORD.finditer(text) if not word[0].startswith("--")]
-    for number, word in enumerate(words):
-        if word[0] == "WHERE" and word.start() > text.index("AS $$"):
-            yield from _terms_of_clause(words[number + 1 :])
-
-
-def _terms_of_clause(words: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
-    depth, start, end, between = 0, words[0].start(), words[0].end(), False
-    for word in words:
-        if depth == 0 and word[0] in ENDS:
-            break
-        if depth == 0 and word[0] == "AND" and not between:
-            yield start, end
-            start = -1
-            continue
-        if start < 0:
-            start = word.start()
-        depth += (word[0] in ("(", "CASE")) - (word[0] in (")", "END"))
-        if depth == 0 and word[0] in ("BETWEEN", "AND"):
-            between = word[0] == "BETWEEN"
-        end = word.end()
-    yield start, end
-
-
-def conditions() -> Iterator[Mutation]:
-    """Yield each condition of the queue's functions."""
-    for each in sqlfile.load_objects():
-        if each.domain == "build_queue" and each.kind == "function" and "AS $$" in each.text:
-            first = f"tests/build_queue/test_{each.name}.py"
-            tests = (first, *OF_CONDITIONS) if (ROOT / first).exists() else tuple(OF_CONDITIONS)
-            for start, end in terms(each.text):
-                line = each.text.count("\n", 0, start) + 1
-                condition = " ".join(each.text[start:end].split())
-                mutant = each.text[:start] + "true" + each.text[end:]
-                yield Mutation(f"{each.name}:{line}: {condition}", mutant, tests)
-
-
-def triggers() -> Iterator[Mutation]:
-    """Yield each trigger."""
-    for each in sqlfile.load_objects():
-        if each.kind == "trigger":
-            tests = (f"tests/{each.domain}", *OF_TRIGGERS)
-            if "audit" in each.name or "updated_at" in each.name or "check" in each.name:
-                tests = (*OF_TRIGGERS, f"tests/{each.domain}")
-            yield Mutation(f"trigger {each.name}", each.drop_statement, tests)
-
-
-def run_tests(environment: dict[str, str], tests: tuple[str, ...], *options: str) -> str:
-    """Run tests with the plugin and return what pytest printed."""
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", *NOT_RUN]
+    os.chdir(ROOT)
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
+    os.dup2(output.fileno(), 1)
+    arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options, *TESTS]
+    code = 1
     try:
-        finished = subprocess.run(
-            [*command, "-p", "mutation.plugin", *options, *dict.fromkeys(tests)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": "tests" + os.pathsep + str(ROOT), **environment},
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"FAILED after {TIME_LIMIT} seconds without an end"
-    return finished.stdout + finished.stderr
+        code = int(pytest.main(arguments, plugins=[MutationRun(is_wanted, report)]))
+    finally:
+        if code:
+            output.seek(0)
+            sys.stderr.write(output.read())
+        results.put(code)
 
 
-def noticed(mutation: Mutation, options: list[str]) -> str:
-    """Return the first test that fails without the protection, or SURVIVED."""
-    function, _, condition = mutation.what.partition(": ")
-    if reason := REDUNDANT.get(f"{function.partition(':')[0]}: {condition}"):
-        return f"redundant: {reason}"
-    output = run_tests({"HONUA_MUTATION": mutation.sql}, mutation.tests, "-x", *options)
-    failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", output, flags=re.MULTILINE)
-    if failed:
-        return failed[1].removeprefix("tests/")
-    return "SURVIVED" if " passed" in output else f"NOT RUN: {output[-300:]}"
+def line(kind: str, what: str, verdict: Verdict) -> str:
+    """Say in one line of RESULTS.md what became of a mutant."""
+    harmless = HARMLESS.get(what) if kind == "condition" else None
+    if verdict.test:
+        result = f"`{verdict.test}`"
+    elif verdict.error:
+        result = f"**{verdict.error}**"
+    else:
+        result = f"harmless: {harmless}" if harmless else f"**UNNOTICED** by {verdict.tests} tests"
+    return f"| `{what}` | {result} |".replace("||", r"\|\|")
 
 
-def constraints(options: list[str]) -> Iterator[str]:
-    """Yield a line for each constraint and unique index: all have a test of their own, so one run does."""
-    output = run_tests({"HONUA_MUTATION_EACH": "yes"}, ("tests/test_constraints.py",), "-rA", *options)
-    for verdict, test, name in re.findall(
-        r"^(PASSED|FAILED|ERROR) tests/(\S+\[(\w+)\])", output, re.MULTILINE
-    ):
-        yield f"{name}\t{'SURVIVED' if verdict == 'PASSED' else test}"
+def write(lines: dict[tuple[str, str], str]) -> None:
+    """Write RESULTS.md."""
+    text = [
+        "# What notices each mutation",
+        "",
+        "`python tests/mutation/mutate.py` writes this page. For each protection of the database that it",
+        "takes away, it names the first test that failed, or says why none can. The number after a condition",
+        "tells it from others of the same text.",
+    ]
+    for kind in KINDS:
+        rows = [row for (of_kind, _), row in lines.items() if of_kind == kind]
+        noticed = sum("` | `" in row for row in rows)
+        harmless = sum("` | harmless: " in row for row in rows)
+        neither = len(rows) - noticed - harmless
+        text += [f"{len(rows)} tried: {noticed} noticed, {harmless} harmless, {neither} neither."]
+        text += ["", "| Taken away | Noticed by |", "|---|---|", *rows]
+    RESULTS.write_text("\n".join(text) + "\n")
 
 
 def main() -> int:
-    """Print what came of each mutation, and return how many survived."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("kinds", nargs="+", choices=["constraints", "triggers", "conditions"])
-    parser.add_argument("--only", default="", help="only mutations whose line contains this")
+    """Try the mutants that are asked for."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("kinds", nargs="*", help=f"which of {', '.join(KINDS)}; all by default")
+    parser.add_argument("--only", default="", help="only what this regular expression is found in")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--pg-bin", type=Path)
     arguments = parser.parse_args()
+    if unknown := set(arguments.kinds) - set(KINDS):
+        parser.error(f"no such kind: {', '.join(sorted(unknown))}")
     options = [f"--pg-bin={arguments.pg_bin}"] if arguments.pg_bin else []
-    survivors = 0
+    known: dict[tuple[str, str], str] = {}
+    if RESULTS.exists():
+        kind = ""
+        for row in RESULTS.read_text().splitlines():
+            kind = row.removeprefix("## Each ") if row.startswith("## ") else kind
+            if found := re.match(r"\| `(.*?)` \| ", row):
+                known[kind, found[1].replace(r"\|\|", "||")] = row
 
-    def show(line: str) -> None:
-        nonlocal survivors
-        survivors += line.endswith("SURVIVED")
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-    if "constraints" in arguments.kinds:
-        for line in constraints(options):
-            show(line)
-    mutations = [
-        mutation
-        for kind, found in (("triggers", triggers), ("conditions", conditions))
-        if kind in arguments.kinds
-        for mutation in found()
-        if arguments.only in mutation.what
+    processes = multiprocessing.get_context("fork")
+    results: SimpleQueue[object] = processes.SimpleQueue()
+    workers = [
+        processes.Process(
+            target=run_share,
+            args=(number, arguments.jobs, arguments.only, arguments.kinds or KINDS, options, results),
+        )
+        for number in range(arguments.jobs)
     ]
-    with ThreadPoolExecutor(arguments.jobs) as threads:
-        results = threads.map(lambda mutation: noticed(mutation, options), mutations)
-        for mutation, result in zip(mutations, results, strict=True):
-            show(f"{mutation.what}\t{result}")
-    return min(survivors, 100)
+    for worker in workers:
+        worker.start()
+    order: list[tuple[str, str]] = []
+    tried: dict[tuple[str, str], str] = {}
+    running = arguments.jobs
+    while running:
+        match results.get():
+            case (kind, what, None):
+                order.append((kind, what))
+            case (kind, what, Verdict() as verdict):
+                tried[kind, what] = line(kind, what, verdict)
+                sys.stdout.write(f"{tried[kind, what]} {verdict.tests} {verdict.error}\n")
+                sys.stdout.flush()
+                lines = known | tried
+                write({key: lines[key] for key in order if key in lines})
+            case code:
+                running -= 1
+                if code:
+                    sys.exit(f"pytest ended with exit code {code}")
+    return int(any("**" in row for row in tried.values()))
 
 
 if __name__ == "__main__":

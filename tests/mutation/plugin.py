@@ -1,51 +1,188 @@
-"""A pytest plugin that damages the databases under test, for mutate.py.
-
-The environment says how. HONUA_MUTATION is SQL that the template of all databases gets after its upgrade.
-With HONUA_MUTATION_EACH, a test with a parameter `name` runs without the constraint or index of this name.
-"""
+"""A pytest plugin that runs the tests it collects against one mutant after another, until one fails."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+import re
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
+from _pytest.runner import runtestprotocol
+from psycopg import sql
+
+from mutation.mutants import Mutant, mutants
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from pathlib import Path
 
-DROP = """
-    DO $$
-    BEGIN
-        IF EXISTS (SELECT FROM pg_constraint AS c WHERE c.conname = '{0}') THEN
-            EXECUTE (
-                SELECT format('ALTER TABLE %s DROP CONSTRAINT {0} CASCADE', c.conrelid::regclass)
-                FROM pg_constraint AS c
-                WHERE c.conname = '{0}' AND c.conparentid = 0 AND c.coninhcount = 0
-            );
-        ELSE
-            EXECUTE 'DROP INDEX {0}';
-        END IF;
-    END;
-    $$
-"""
+TIME_LIMIT = 90
+"""Seconds after which a test counts as failed: without a protection it may wait or loop for ever."""
+LATE = (
+    "test_announce_builds.py",
+    "test_cost.py",
+    "test_queue_model.py",
+    "test_quota_model.py",
+    "test_worker.py",
+)
+"""Files whose tests take long. They come last, unless a clue names them."""
+NOT_BY_BEHAVIOUR = ("test_every_named_constraint_is_tested",)
+"""Tests that see what is missing in the catalog, and so tell nothing about other tests."""
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, Any, Any]:
-    """Damage the template once it is there, or one test's database."""
-    made = yield
-    mutation = os.environ.get("HONUA_MUTATION")
-    if mutation and fixturedef.argname == "postgresql_noproc":
-        with psycopg.connect(
-            host=made.host, port=made.port, user=made.user, dbname=made.template_dbname, autocommit=True
-        ) as connection:
-            connection.execute(mutation.encode())
-    if "HONUA_MUTATION_EACH" in os.environ and fixturedef.argname == "connection":
-        parameters = getattr(request.node, "callspec", None)
-        if parameters and "name" in parameters.params:
-            made.execute(DROP.format(parameters.params["name"]).encode())
-    return made
+class TookTooLongError(Exception):
+    """A test did not end within the time limit."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant.
+
+    Attributes:
+        test: The id of the test that failed, None if none did.
+        tests: How many tests were run.
+        error: The last line of what the test said, or why the mutant could not be made.
+    """
+
+    test: str | None
+    tests: int
+    error: str = ""
+
+
+class MutationRun:
+    """The plugin.
+
+    Args:
+        is_wanted: Says which mutants to try.
+        report: Is told what became of each.
+    """
+
+    def __init__(
+        self, is_wanted: Callable[[Mutant], bool], report: Callable[[Mutant, Verdict], None]
+    ) -> None:
+        self._is_wanted = is_wanted
+        self._report = report
+        self._server: Any = None
+        self._template = ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+        """Remember where new databases are copied from."""
+        made = yield
+        if fixturedef.argname == "postgresql_noproc":
+            self._server, self._template = made, made.template_dbname
+        return made
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the tests against each mutant that is wanted."""
+        # Here, because pytest has to import it first.
+        from hypothesis import Phase, settings
+
+        shortened = settings(settings.default, phases=[Phase.explicit, Phase.generate])
+        settings.register_profile("without shrinking", shortened)
+        settings.load_profile("without shrinking")
+        tests = Tests(session.items)
+        # The first test starts the server; all tests have to pass as long as nothing is taken away.
+        assert not tests.failure(tests.first)
+        with self._connect(self._template) as connection:
+            every = mutants(connection)
+        for mutant in [mutant for mutant in every if self._is_wanted(mutant)]:
+            self._report(mutant, self._try(mutant, tests))
+        tests.end()
+        return True
+
+    def _try(self, mutant: Mutant, tests: Tests) -> Verdict:
+        self._administer("DROP DATABASE IF EXISTS mutant")
+        self._administer("CREATE DATABASE mutant TEMPLATE {} STRATEGY file_copy", self._template)
+        try:
+            with self._connect("mutant") as connection:
+                connection.execute(mutant.sql.encode())
+        except psycopg.Error as error:
+            return Verdict(None, 0, f"not made: {error}")
+        number = 0
+        for number, test in enumerate(tests.for_mutant(mutant), 1):
+            self._administer("ALTER DATABASE {} RENAME TO unharmed", self._template)
+            self._administer("ALTER DATABASE mutant RENAME TO {}", self._template)
+            error = self._failure(tests, test)
+            self._administer("ALTER DATABASE {} RENAME TO mutant", self._template)
+            self._administer("ALTER DATABASE unharmed RENAME TO {}", self._template)
+            if error and not self._failure(tests, test):
+                return Verdict(test.nodeid.removeprefix("tests/"), number, error)
+        return Verdict(None, number)
+
+    def _failure(self, tests: Tests, test: pytest.Item) -> str:
+        def give_up(*_: object) -> None:
+            self._administer(
+                "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a"
+                " WHERE a.datname ~ '^test_[0-9]'"
+            )
+            signal.alarm(5)
+            raise TookTooLongError
+
+        previous = signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(TIME_LIMIT)
+        try:
+            return tests.failure(test)
+        except TookTooLongError:
+            return "TookTooLongError"
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, previous)
+
+    def _administer(self, statement: LiteralString, *databases: str) -> None:
+        with self._connect("postgres") as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, databases)))
+
+    def _connect(self, database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=self._server.host,
+            port=self._server.port,
+            user=self._server.user,
+            dbname=database,
+            autocommit=True,
+        )
+
+
+class Tests:
+    """The tests that were collected, to be run in any order, and more than once.
+
+    Args:
+        items: They.
+    """
+
+    def __init__(self, items: list[pytest.Item]) -> None:
+        self._items = [item for item in items if not item.nodeid.endswith(NOT_BY_BEHAVIOUR)]
+        self.first = self._items[0]
+        self._texts = {item.path: item.path.read_text() for item in self._items}
+
+    def failure(self, item: pytest.Item) -> str:
+        """Run a test, and return the last line of what it said if it failed, otherwise nothing."""
+        # With the session as next item, all ends with the test but what belongs to the session: the server.
+        for report in runtestprotocol(item, nextitem=item.session, log=False):  # type: ignore[arg-type]
+            if report.failed:
+                lines = [line[1:].strip() for line in report.longreprtext.splitlines() if line[:1] == "E"]
+                return next(filter(None, lines), "failed")
+        return ""
+
+    def end(self) -> None:
+        """End what the tests share."""
+        self.first.session._setupstate.teardown_exact(None)
+
+    def for_mutant(self, mutant: Mutant) -> list[pytest.Item]:
+        """Return the tests that may notice a mutant, likeliest first."""
+        if mutant.kind == "constraint":
+            items = [item for item in self._items if item.path.name == "test_constraints.py"]
+            return sorted(items, key=lambda item: not any(clue in item.name for clue in mutant.clues))
+        return sorted(self._items, key=lambda item: self._distance(item.path, mutant))
+
+    def _distance(self, file: Path, mutant: Mutant) -> tuple[int, bool]:
+        text = self._texts[file]
+        for number, clue in enumerate(mutant.clues):
+            if file.stem == f"test_{clue}":
+                return number - 2 * len(mutant.clues), False
+        for number, clue in enumerate(mutant.clues):
+            if re.search(rf"\b{clue}\b", text):
+                return number - len(mutant.clues), file.name in LATE
+        return 0, file.name in LATE

@@ -43,6 +43,9 @@ BEGIN
           )
         ORDER BY w.customer_id
     LOOP
+        -- A claim may hold licences already, so it must not wait for one here: the next claim comes back to it.
+        PERFORM FROM licenses AS l WHERE l.customer_id = v_customer_id FOR NO KEY UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND AND EXISTS (SELECT FROM licenses AS l WHERE l.customer_id = v_customer_id);
         v_admitted := v_admitted + admit_builds(v_customer_id);
     END LOOP;
     RETURN v_admitted;
@@ -51,4 +54,5 @@ $$;
 
 COMMENT ON FUNCTION admit_waiting_builds IS
     'Admits builds that wait although their customer has a free slot: when the slot became free, somebody had locked '
-    'them. Returns how many became ready. A claim that finds nothing calls it, and so does maintenance.';
+    'them. Passes over customers whose licence is locked. Returns how many became ready. A claim that finds nothing '
+    'calls it, and so does maintenance.';

@@ -6,6 +6,7 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_heartbeat timestamptz;
+    v_customers varchar[];
 BEGIN
     IF p_heartbeat_seconds < 1 THEN
         RAISE EXCEPTION 'p_heartbeat_seconds must be at least 1 or NULL, not %', p_heartbeat_seconds
@@ -18,21 +19,33 @@ BEGIN
     END IF;
     v_heartbeat := v_now - make_interval(secs => p_heartbeat_seconds);
 
-    -- Licences first and in order, for the end of each build may let the next one in.
-    PERFORM lock_license(overdue.customer_id)
-    FROM (
-        SELECT DISTINCT b.customer_id
-        FROM build_queue AS b
-        JOIN licenses AS l ON l.customer_id = b.customer_id AND l.max_concurrent_builds IS NOT NULL
-        WHERE b.status = 'building' AND (b.timeout_at <= v_now OR b.heartbeat_at <= v_heartbeat)
-        ORDER BY b.customer_id
-    ) AS overdue;
+    -- Licences first and in order, for the end of each build may let the next one in. A build that was not seen
+    -- to be overdue until they were locked is left for the next call, unless it needs none.
+    v_customers := ARRAY(
+        SELECT (lock_license(overdue.customer_id)).customer_id
+        FROM (
+            SELECT DISTINCT b.customer_id
+            FROM build_queue AS b
+            JOIN licenses AS l ON l.customer_id = b.customer_id AND l.max_concurrent_builds IS NOT NULL
+            WHERE b.status = 'building' AND (b.timeout_at <= v_now OR b.heartbeat_at <= v_heartbeat)
+            ORDER BY b.customer_id
+        ) AS overdue
+    );
 
     RETURN QUERY
     WITH overdue AS MATERIALIZED (
         SELECT b.id
         FROM build_queue AS b
-        WHERE b.status = 'building' AND (b.timeout_at <= v_now OR b.heartbeat_at <= v_heartbeat)
+        WHERE b.status = 'building'
+          AND (b.timeout_at <= v_now OR b.heartbeat_at <= v_heartbeat)
+          AND (
+            b.customer_id = ANY (v_customers)
+            OR NOT EXISTS (
+                SELECT
+                FROM licenses AS l
+                WHERE l.customer_id = b.customer_id AND l.max_concurrent_builds IS NOT NULL
+            )
+          )
         ORDER BY b.id
         LIMIT p_limit
         FOR NO KEY UPDATE SKIP LOCKED
