@@ -294,7 +294,9 @@ class Output:
     def _draw(
         self, title: str, columns: Sequence[str], cells: list[list[str]], are_numbers: list[bool]
     ) -> None:
-        table = Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD)
+        # Not as the table's own title, which would be broken to the width of a narrow table.
+        self._console.print(Text(title, style="bold"))
+        table = Table(box=SIMPLE_HEAD)
         for column, is_number in zip_longest(columns, are_numbers):
             justify: JustifyMethod = "right" if is_number else "left"
             header = Text(column.replace("_", " "))  # so that it may be broken into lines

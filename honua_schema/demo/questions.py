@@ -1,4 +1,7 @@
-"""What the product's documents ask the database about usage and for monitoring, word for word."""
+"""What the product's documents ask the database about usage and for monitoring, word for word.
+
+The cookbook (docs/cookbook.md) has the same questions under the same titles, and more.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ class Question(NamedTuple):
 
 QUESTIONS = (
     Question(
-        "Next build for a worker (asked, and given back)",
+        "Which build does a worker get next?",
         """
         SELECT * FROM get_next_build_for_worker(
             'worker-001',
@@ -24,19 +27,19 @@ QUESTIONS = (
         """,
     ),
     Question(
-        "Cache hit rate of the last 30 days",
+        "How often does the cache have what is asked for?",
         """
         SELECT * FROM get_cache_hit_rate(NULL, 30);
         """,
     ),
     Question(
-        "Cache hit rate of customer-123 in the last 7 days",
+        "How often does the cache have what a customer asks for?",
         """
         SELECT * FROM get_cache_hit_rate('customer-123', 7);
         """,
     ),
     Question(
-        "Active builds",
+        "Which builds go on?",
         """
         SELECT
             customer_id,
@@ -51,13 +54,13 @@ QUESTIONS = (
         """,
     ),
     Question(
-        "License quotas of customer-123",
+        "How much of a licence is used?",
         """
         SELECT * FROM get_license_quota_usage('customer-123');
         """,
     ),
     Question(
-        "Build queue depth",
+        "How many builds are in each state?",
         """
         SELECT
             status,
@@ -68,7 +71,7 @@ QUESTIONS = (
         """,
     ),
     Question(
-        "Recent build performance",
+        "How have builds done lately?",
         """
         SELECT
             DATE(completed_at) as date,
@@ -84,7 +87,7 @@ QUESTIONS = (
         """,
     ),
     Question(
-        "Top cached builds",
+        "Which cached builds are used most?",
         """
         SELECT
             manifest_hash,
@@ -102,7 +105,7 @@ QUESTIONS = (
         """,
     ),
     Question(
-        "Conversation analytics",
+        "How have conversations gone lately?",
         """
         SELECT
             DATE(started_at) as date,
