@@ -31,9 +31,9 @@ FAILED, USAGE, PENDING_OR_DRIFTED = 1, 2, 3
 
 app = typer.Typer(
     help="The PostgreSQL schema of the Honua Build Orchestrator.",
-    epilog="Without options, the database is DATABASE_URL, else PG_HOST, PG_PORT, PG_DATABASE and PG_USER.",
+    epilog="Without options, the database is DATABASE_URL, else PG_HOST, PG_PORT, PG_DATABASE and PG_USER."
+    "\n\nExample: honua-schema doctor",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -308,7 +308,7 @@ def program(
         raise typer.Exit
 
 
-@app.command(epilog="Example: honua-schema upgrade --host db.example.com --database honua --yes")
+@app.command(epilog="Example: honua-schema upgrade --lock-timeout 2s --yes")
 @on_database
 def upgrade(
     target: Target,
@@ -426,7 +426,7 @@ def history(target: Target, *, as_json: AsJson = False) -> None:
     )
 
 
-@app.command(epilog="Example: honua-schema status --url postgresql://postgres@localhost/honua")
+@app.command(epilog="Example: honua-schema status --json")
 @on_database
 def status(target: Target, *, as_json: AsJson = False) -> None:
     """Print which revisions are applied, and which are not."""
@@ -489,7 +489,7 @@ def check(target: Target, *, ignore: Ignore = None, as_json: AsJson = False) -> 
     raise typer.Exit(PENDING_OR_DRIFTED if differences else 0)
 
 
-@app.command(epilog="Example: honua-schema sql | psql --set ON_ERROR_STOP=1 honua")
+@app.command(epilog="Example: honua-schema sql | psql --set ON_ERROR_STOP=1")
 def sql(
     revision: Annotated[str, typer.Argument(help="Where to go: a number, head or base.")] = "head",
     start: Annotated[str, typer.Option("--from", help="Where the database is: a number or base.")] = "base",
@@ -520,7 +520,9 @@ def demo(
 
 
 maintenance_app = typer.Typer(
-    no_args_is_help=True, help="Keep the database in order: see what is due, and do it."
+    no_args_is_help=True,
+    help="Keep the database in order: see what is due, and do it.",
+    epilog="Example: honua-schema maintenance run",
 )
 app.add_typer(maintenance_app, name="maintenance")
 
@@ -603,7 +605,9 @@ def roles(target: Target, *, as_json: AsJson = False) -> None:
 
 
 audit_app = typer.Typer(
-    no_args_is_help=True, help="Seal the audit log, and see whether it was tampered with."
+    no_args_is_help=True,
+    help="Seal the audit log, and see whether it was tampered with.",
+    epilog="Example: honua-schema audit verify",
 )
 app.add_typer(audit_app, name="audit")
 
@@ -647,7 +651,7 @@ def print_seals(seals: Sequence[Seal]) -> None:
     )
 
 
-@app.command("rotate-keys", epilog="Example: honua-schema rotate-keys --key-file /etc/honua/keys")
+@app.command("rotate-keys", epilog="Example: honua-schema rotate-keys --key-file honua.keys --yes")
 @on_database
 def rotate_keys(
     target: Target,
