@@ -16,7 +16,7 @@ help:
 	@echo 'make test        the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
 	@echo 'make hammer      the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
 	@echo 'make lint        ruff and mypy'
-	@echo 'make reference   write docs/reference anew, from a database at head'
+	@echo 'make reference   write docs/reference and the answers in docs/cookbook.md anew'
 	@echo 'make docs        the documentation site, in site/'
 	@echo 'make check-site  open each page of the site in Chromium; needs chromium and chromedriver'
 	@echo 'make clean       remove .venv and what was built; the demo keeps its data'
@@ -37,6 +37,7 @@ lint: $(VENV)/installed-dev
 
 reference: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m reference
+	PYTHONPATH=tests $(VENV)/bin/python -m cookbook
 
 docs: $(VENV)/installed-docs $(VENV)/mermaid-$(MERMAID).min.js
 	$(VENV)/bin/zensical build --strict --clean

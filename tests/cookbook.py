@@ -1,7 +1,6 @@
 """Read the cookbook's recipes, and answer them on demo data whose clock stands still.
 
-``PYTHONPATH=tests python -m cookbook`` writes the answers into the page anew, after a query or the demo's
-data has changed.
+``make reference`` writes the answers into the page anew, after a query or the demo's data has changed.
 """
 
 from __future__ import annotations
