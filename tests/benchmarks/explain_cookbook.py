@@ -49,7 +49,7 @@ def main() -> None:
                 print(f"{'failed':>12}  {recipe.title}: {error.diag.message_primary}")  # noqa: T201
                 continue
             used = {declared[name] for name in outcome.indexes}
-            unused = f" UNUSED: {', '.join(sorted(recipe.indexes - used))}" if recipe.indexes - used else ""
+            unused = f" (without {', '.join(sorted(recipe.indexes - used))})" if recipe.indexes - used else ""
             print(f"{outcome.milliseconds:9.1f} ms  {recipe.title}{unused}")  # noqa: T201
             for plan in () if options.summary else outcome.plans:
                 for line in lines_of(plan["Plan"]):
