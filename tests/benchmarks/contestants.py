@@ -1,22 +1,25 @@
 """What is compared: each system's own schema, and the SQL that it runs for each operation on its queue.
 
-A parameter is written ``:name``. Of the names, ``worker``, ``number`` (of the order, counted by the client) and
-``payload`` (a JSON object of 1 kB) are given; the others are columns of the row that the claim returned.
+A parameter is written ``:name``. Given are ``worker`` (a number), ``number`` (that tells orders apart), ``payload`` (a
+JSON object of 1 kB) and the contestant's own ``values``; ``job_id`` is the column ``id`` of the row that the claim
+returned, and so on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import psycopg
     from sqlalchemy import URL
 
 PAYLOAD = json.dumps(
@@ -27,6 +30,12 @@ PAYLOAD = json.dumps(
 """What a job carries: 1 kB of JSON that does not compress away."""
 
 CUSTOMERS = 100
+JOBS_PER_STATEMENT = 10_000
+
+
+def for_psycopg(statement: str) -> bytes:
+    """Write the parameters of a statement as psycopg wants them."""
+    return re.sub(r"(?<![:\w]):([a-z_]+)", r"%(\1)s", statement.replace("%", "%%")).encode()
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,9 @@ class Contestant:
         enqueue: SQL that queues a job.
         claim: SQL that gives a job to a worker, and returns it.
         complete: SQL that ends the claimed job.
-        others: Further operations on a claimed job, or on none, by name.
         waiting: Query that counts the jobs that are queued.
+        others: Further operations on a claimed job, or on none, by name.
+        values: Parameters of its own.
     """
 
     name: str
@@ -54,19 +64,33 @@ class Contestant:
     complete: str
     waiting: str
     others: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def operations(self) -> dict[str, str]:
+        """Each operation's SQL by its name, in an order in which they can be done."""
+        return {"enqueue": self.enqueue, "claim": self.claim, **self.others, "complete": self.complete}
+
+    def fill(self, url: URL, count: int) -> None:
+        """Queue jobs, and tell the planner of them."""
+        with connect(url) as connection:
+            for done in range(0, count, JOBS_PER_STATEMENT):
+                number = min(JOBS_PER_STATEMENT, count - done)
+                values = {"payload": PAYLOAD, "count": number, **self.values}
+                connection.execute(for_psycopg(self.preload), values)
+            connection.execute("VACUUM ANALYZE")
 
 
-def _connect(url: URL) -> psycopg.Connection:
-    import psycopg
-
+def connect(url: URL, **options: Any) -> psycopg.Connection[Any]:
+    """Connect to a database; each statement commits."""
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(conninfo, autocommit=True)
+    return psycopg.connect(conninfo, autocommit=True, **options)
 
 
 def _install_honua(url: URL, license_of_customer: str = "") -> None:
     result = MigrationRunner(url).apply_migrations()
     assert result.success, result.errors
-    with _connect(url) as connection:
+    with connect(url) as connection:
         connection.execute(
             "INSERT INTO customers (customer_id, organization_name, contact_email, tier)"
             " SELECT 'customer-' || n, 'Atlas Surveys', 'maps@atlas.example', 'pro'"
@@ -100,20 +124,20 @@ HONUA = Contestant(
     about="honua-schema, customers without a limit",
     install=_install_honua,
     preload="INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json)"
-    f" SELECT 'customer-' || mod(n, {CUSTOMERS}), '/manifests/honua-build.json', 'hash', :payload::text::jsonb"
+    f" SELECT 'customer-' || mod(n, {CUSTOMERS}), '/manifests/honua-build.json', 'hash', :payload::jsonb"
     " FROM generate_series(1, :count) AS n",
     enqueue="INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json)"
     f" VALUES ('customer-' || mod(:number::integer, {CUSTOMERS}), '/manifests/honua-build.json', 'hash',"
-    " :payload::text::jsonb)",
-    claim="SELECT * FROM get_next_build_for_worker(:worker, 'host', 'amd64')",
-    complete="SELECT complete_build(:build_id, :worker, :retry_count, true, 480)",
+    " :payload::jsonb)",
+    claim="SELECT * FROM get_next_build_for_worker('worker-' || :worker, 'host', 'amd64')",
+    complete="SELECT complete_build(:job_build_id, 'worker-' || :worker, :job_retry_count, true, 480)",
     waiting="SELECT count(*) FROM build_queue WHERE status = 'queued'",
     others={
-        "claim of any architecture": "SELECT * FROM get_next_build_for_worker(:worker, 'host')",
-        "claim of ten": "SELECT * FROM get_next_build_for_worker(:worker, 'host', 'amd64', 10)",
-        "progress": "SELECT update_build_progress(:build_id, 50, 'compile', 3, :worker, :retry_count)",
-        "failure": "SELECT complete_build(:build_id, :worker, :retry_count, false, 480, 1)",
-        "retry": "SELECT retry_failed_build(:build_id)",
+        "claim of any architecture": "SELECT * FROM get_next_build_for_worker('worker-' || :worker, 'host')",
+        "claim of ten": "SELECT * FROM get_next_build_for_worker('worker-' || :worker, 'host', 'amd64', 10)",
+        "progress": "SELECT update_build_progress(:job_build_id, 50, 'compile', 3, 'worker-' || :worker, :job_retry_count)",
+        "failure": "SELECT complete_build(:job_build_id, 'worker-' || :worker, :job_retry_count, false, 480, 1)",
+        "retry": "SELECT retry_failed_build(:job_build_id)",
         "cache access": "SELECT record_cache_access(lpad(mod(:number::integer, 100)::text, 32, '0')::uuid,"
         f" 'customer-' || mod(:number::integer, {CUSTOMERS}), 'cache_hit')",
     },
@@ -133,7 +157,7 @@ HONUA_WITH_LIMITS = Contestant(
 
 def _minimal(name: str, about: str, *, payload: bool) -> Contestant:
     def install(url: URL) -> None:
-        with _connect(url) as connection:
+        with connect(url) as connection:
             connection.execute(
                 "CREATE TABLE jobs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
                 " status text NOT NULL DEFAULT 'queued', priority integer NOT NULL DEFAULT 5"
@@ -141,7 +165,7 @@ def _minimal(name: str, about: str, *, payload: bool) -> Contestant:
             )
             connection.execute("CREATE INDEX ON jobs (priority DESC, id) WHERE status = 'queued'")
 
-    column, value = ("payload", ":payload::text::jsonb") if payload else ("priority", "5")
+    column, value = ("payload", ":payload::jsonb") if payload else ("priority", "5")
     return Contestant(
         name=name,
         about=about,
@@ -150,12 +174,14 @@ def _minimal(name: str, about: str, *, payload: bool) -> Contestant:
         enqueue=f"INSERT INTO jobs ({column}) VALUES ({value})",
         claim="UPDATE jobs SET status = 'building' WHERE id = (SELECT id FROM jobs WHERE status = 'queued'"
         " ORDER BY priority DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *",
-        complete="UPDATE jobs SET status = 'success' WHERE id = :id",
+        complete="UPDATE jobs SET status = 'success' WHERE id = :job_id",
         waiting="SELECT count(*) FROM jobs WHERE status = 'queued'",
     )
 
 
-MINIMAL = _minimal("minimal", "a table of id, status and priority, one statement per operation", payload=False)
+MINIMAL = _minimal(
+    "minimal", "a table of id, status and priority, one statement per operation", payload=False
+)
 MINIMAL_WITH_PAYLOAD = _minimal("minimal, payload", "the minimal table with the payload", payload=True)
 
 OWN = (HONUA, HONUA_WITH_LIMITS, MINIMAL, MINIMAL_WITH_PAYLOAD)

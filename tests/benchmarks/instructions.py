@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg.rows import dict_row
 
-from benchmarks.contestants import PAYLOAD
+from benchmarks.contestants import PAYLOAD, connect, for_psycopg
 from honua_schema.embedded import EmbeddedServer
 from honua_schema.errors import SchemaError
 
@@ -50,21 +49,6 @@ class Count:
     profile: Path
 
 
-def operations(contestant: Contestant) -> dict[str, str]:
-    """Return an operation's SQL by its name, in an order in which they can be done."""
-    return {
-        "enqueue": contestant.enqueue,
-        "claim": contestant.claim,
-        **contestant.others,
-        "complete": contestant.complete,
-    }
-
-
-def for_psycopg(statement: str) -> str:
-    """Write the parameters of a statement as psycopg wants them."""
-    return re.sub(r"(?<![:\w]):([a-z_]+)", r"%(\1)s", statement.replace("%", "%%"))
-
-
 def count_instructions(
     contestant: Contestant,
     folder: Path,
@@ -94,10 +78,7 @@ def count_instructions(
         server.create_database("bench")
         url = server.url("bench")
         contestant.install(url)
-        with _connect(server) as connection:
-            values = {"payload": PAYLOAD, "count": queued}
-            connection.execute(for_psycopg(contestant.preload).encode(), values)
-            connection.execute("VACUUM ANALYZE")
+        contestant.fill(url, queued)
         programs = server._programs
     counted = EmbeddedServer(
         folder / "server", bin_folder=_wrapped(folder, programs, valgrind), settings=SETTINGS
@@ -107,7 +88,7 @@ def count_instructions(
     shutil.chown(counts, counts.parent.stat().st_uid, counts.parent.stat().st_gid)
     with counted:
         client = _Client(counted, contestant, counts)
-        for name, statement in operations(contestant).items():
+        for name, statement in contestant.operations.items():
             if only and name not in only:
                 continue
             client.provide(name, 3 * SHORT + repeat)
@@ -140,28 +121,29 @@ class _Client:
         if operation == "retry":
             self.provide("failure", count)
             self._do_all(self._contestant.others["failure"], self._jobs)
-        elif ":" in _without_given(operations(self._contestant)[operation]):
+        elif ":job_" in (self._contestant.operations[operation]):
             self._jobs = self._do_all(self._contestant.claim, [{}] * count)
 
     def run(self, statement: str, count: int) -> tuple[int, Path]:
         """Do an operation some times, and return the instructions and the profile."""
-        needs_jobs = ":" in _without_given(statement)
+        needs_jobs = ":job_" in statement
         jobs = [self._jobs.pop() for _ in range(count)] if needs_jobs else [{}] * count
         profile = self._counts / str(self._do_all(statement, jobs, pid_only=True))
         return _total(profile), profile
 
     def _do_all(self, statement: str, jobs: list[dict[str, Any]], *, pid_only: bool = False) -> Any:
-        text = for_psycopg(statement).encode()
+        text = for_psycopg(statement)
         rows = []
-        with _connect(self._server) as connection:
+        with connect(self._server.url("bench"), row_factory=dict_row) as connection:
             pid = connection.info.backend_pid
             for job in jobs:
                 self._number += 1
-                values = {"worker": "worker", "payload": PAYLOAD, "number": self._number} | job
+                values = {"worker": 0, "payload": PAYLOAD, "number": self._number, **self._contestant.values}
+                values |= {f"job_{column}": value for column, value in job.items()}
                 cursor = connection.execute(text, values, prepare=True)
                 if cursor.description is not None:
                     rows += cursor.fetchall()
-                assert cursor.rowcount > 0, f"{statement} did nothing"
+                assert cursor.rowcount, f"{statement} did nothing"
         return pid if pid_only else rows
 
 
@@ -173,17 +155,6 @@ def _total(profile: Path) -> int:
             return int(found[1])
         time.sleep(0.05)
     raise SchemaError(f"callgrind did not write {profile}.")
-
-
-def _without_given(statement: str) -> str:
-    return re.sub(r"::\w+|:(worker|payload|number)\b", "", statement)
-
-
-def _connect(server: EmbeddedServer) -> psycopg.Connection[dict[str, Any]]:
-    return psycopg.connect(
-        host=server.host, port=server.port, user=server.user, dbname="bench", autocommit=True,
-        row_factory=dict_row,
-    )  # fmt: skip
 
 
 def _wrapped(folder: Path, programs: Path, valgrind: str) -> Path:
