@@ -13,11 +13,9 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from psycopg.rows import dict_row
-
-from benchmarks.contestants import PAYLOAD, connect, for_psycopg
+from benchmarks.client import Client
 from honua_schema.embedded import EmbeddedServer
 from honua_schema.errors import SchemaError
 
@@ -76,9 +74,8 @@ def count_instructions(
         raise SchemaError("valgrind is not installed.", "On Debian and Ubuntu: apt-get install valgrind")
     with EmbeddedServer(folder / "server", bin_folder=bin_folder, settings=SETTINGS) as server:
         server.create_database("bench")
-        url = server.url("bench")
-        contestant.install(url)
-        contestant.fill(url, queued)
+        contestant.install(server.url("bench"))
+        contestant.fill(server.url("bench"), queued)
         programs = server._programs
     counted = EmbeddedServer(
         folder / "server", bin_folder=_wrapped(folder, programs, valgrind), settings=SETTINGS
@@ -87,15 +84,14 @@ def count_instructions(
     counts.mkdir(exist_ok=True)
     shutil.chown(counts, counts.parent.stat().st_uid, counts.parent.stat().st_gid)
     with counted:
-        client = _Client(counted, contestant, counts)
-        for name, statement in contestant.operations.items():
+        client = Client(counted.url("bench"), contestant)
+        for name in contestant.operations:
             if only and name not in only:
                 continue
             client.provide(name, 3 * SHORT + repeat)
-            client.run(statement, SHORT)  # the first back end fills caches that it shares
-            short, _ = client.run(statement, SHORT)
-            long, profile = client.run(statement, SHORT + repeat)
-            yield name, Count((long - short) // repeat, profile)
+            client.repeat(name, SHORT)  # the first back end fills caches that all share
+            short, long = (counts / str(client.repeat(name, count)) for count in (SHORT, SHORT + repeat))
+            yield name, Count((_total(long) - _total(short)) // repeat, long)
         postmaster = counts / str(counted.process_id)
     _total(postmaster)  # it ends last, and writes into the folder
 
@@ -104,47 +100,6 @@ def annotate(profile: Path) -> str:
     """Return the functions of a profile that execute most instructions themselves."""
     command = ["callgrind_annotate", "--auto=no", "--threshold=90", profile]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-class _Client:
-    """Does operations, each run of them in a back end of its own."""
-
-    def __init__(self, server: EmbeddedServer, contestant: Contestant, counts: Path) -> None:
-        self._server = server
-        self._contestant = contestant
-        self._counts = counts
-        self._number = 0
-        self._jobs: list[dict[str, Any]] = []
-
-    def provide(self, operation: str, count: int) -> None:
-        """Claim the jobs that an operation needs: uncounted, for another back end does it."""
-        if operation == "retry":
-            self.provide("failure", count)
-            self._do_all(self._contestant.others["failure"], self._jobs)
-        elif ":job_" in (self._contestant.operations[operation]):
-            self._jobs = self._do_all(self._contestant.claim, [{}] * count)
-
-    def run(self, statement: str, count: int) -> tuple[int, Path]:
-        """Do an operation some times, and return the instructions and the profile."""
-        needs_jobs = ":job_" in statement
-        jobs = [self._jobs.pop() for _ in range(count)] if needs_jobs else [{}] * count
-        profile = self._counts / str(self._do_all(statement, jobs, pid_only=True))
-        return _total(profile), profile
-
-    def _do_all(self, statement: str, jobs: list[dict[str, Any]], *, pid_only: bool = False) -> Any:
-        text = for_psycopg(statement)
-        rows = []
-        with connect(self._server.url("bench"), row_factory=dict_row) as connection:
-            pid = connection.info.backend_pid
-            for job in jobs:
-                self._number += 1
-                values = {"worker": 0, "payload": PAYLOAD, "number": self._number, **self._contestant.values}
-                values |= {f"job_{column}": value for column, value in job.items()}
-                cursor = connection.execute(text, values, prepare=True)
-                if cursor.description is not None:
-                    rows += cursor.fetchall()
-                assert cursor.rowcount, f"{statement} did nothing"
-        return pid if pid_only else rows
 
 
 def _total(profile: Path) -> int:

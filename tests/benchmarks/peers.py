@@ -71,7 +71,9 @@ def _describe(name: str, **variables: str) -> dict[str, Any]:
         output = _run(_python_environment(), "-I", program.with_suffix(".py"), PAYLOAD, **variables)
     else:
         packages = str(_node_environment())
-        output = _run(f"{packages}/.bin/node", program.with_suffix(".cjs"), PAYLOAD, NODE_PATH=packages, **variables)
+        output = _run(
+            f"{packages}/.bin/node", program.with_suffix(".cjs"), PAYLOAD, NODE_PATH=packages, **variables
+        )
     described: dict[str, Any] = json.loads(output)
     return described
 
