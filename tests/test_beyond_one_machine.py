@@ -20,7 +20,17 @@ from honua_schema.embedded import EmbeddedServer
 from honua_schema.models import Base
 from invariants import violations
 from queries import row, value, values
-from replicas import EMPTY, PUBLISH, SET_SEQUENCES, SUBSCRIBE, TABLES, catch_up, follow, until
+from replicas import (
+    EACH_ITS_OWN_HISTORY,
+    EMPTY,
+    PUBLISH,
+    SET_SEQUENCES,
+    SUBSCRIBE,
+    TABLES,
+    catch_up,
+    follow,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -259,6 +269,26 @@ class TestLogicalReplication:
         assert value(pair.read, partitions) == 2
         assert contents(pair.read, "build_events") == contents(pair.write, "build_events")
 
+    def test_a_revision_that_adds_something_goes_to_the_subscriber_first(self, pair: Pair) -> None:
+        self.subscribe(pair)
+        for connection, statement in zip((pair.write, pair.read), EACH_ITS_OWN_HISTORY, strict=True):
+            connection.execute(statement.encode())
+        use(pair.write)
+        for connection in (pair.read, pair.write):
+            connection.execute("ALTER TABLE customers ADD COLUMN phone varchar(50)")
+            connection.execute(
+                "INSERT INTO schema_migrations (version, name, checksum, execution_time_ms)"
+                " VALUES ('999', 'phone', repeat('0', 64), 1)"
+            )
+            use(pair.write)
+            catch_up(pair.write)
+            assert contents(pair.read, "build_queue") == contents(pair.write, "build_queue")
+        pair.write.execute("UPDATE customers SET phone = '1'")
+        catch_up(pair.write)
+
+        assert set(values(pair.read, "SELECT phone FROM customers")) == {"1"}
+        assert contents(pair.read, "customers") == contents(pair.write, "customers")
+
     def test_sequences_do_not_follow_so_who_takes_over_sets_them(self, pair: Pair) -> None:
         self.subscribe(pair)
         use(pair.write)
@@ -308,7 +338,9 @@ class TestCitus:
         assert found["schema_migrations"] == []
 
 
-@pytest.mark.parametrize("statement", [EMPTY, PUBLISH, SUBSCRIBE.partition("'")[0], SET_SEQUENCES])
+@pytest.mark.parametrize(
+    "statement", [EMPTY, PUBLISH, SUBSCRIBE.partition("'")[0], *EACH_ITS_OWN_HISTORY, SET_SEQUENCES]
+)
 def test_the_page_shows_the_statements_that_were_tried(statement: str) -> None:
     page = interface.BEYOND_ONE_MACHINE.read_text(encoding="utf-8")
     assert "".join(statement.split()) in "".join(page.split())
