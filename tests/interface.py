@@ -1,4 +1,7 @@
-"""Write down what docs/stable-interface.md promises: ``python -m interface`` writes the page anew."""
+"""Write down what docs/stable-interface.md promises, and what docs/explain/beyond-one-machine.md found.
+
+``python -m interface`` writes these parts of both pages anew.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import typer
 
+import citus
 import honua_schema
 from honua_schema import cli, models, sqlfile
 from honua_schema.calls import SqlFunction
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
-PAGE = Path(__file__).parents[1] / "docs" / "stable-interface.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "stable-interface.md"
+BEYOND_ONE_MACHINE = DOCS / "explain" / "beyond-one-machine.md"
 BEGIN, END = "<!-- written by tests/interface.py -->\n", "<!-- end of what is written -->\n"
 CALLS = ("queue", "cache", "licenses", "intake")
 OTHERS = {  # what else programs import, beside honua_schema itself, its calls and its models
@@ -192,6 +198,16 @@ def of_database(url: URL) -> Iterator[str]:
                 yield f"- `{name}`: {', '.join(columns)}"
 
 
+def written_part(page: Path) -> str:
+    """Return the generated part of a page.
+
+    Args:
+        page: The page.
+    """
+    text = page.read_text(encoding="utf-8")
+    return text.partition(BEGIN)[2].partition(END)[0].strip()
+
+
 def replace(text: str, written: str) -> str:
     """Return a page with its generated part replaced.
 
@@ -214,7 +230,8 @@ def main() -> None:
             url = server.url("honua")
             result = MigrationRunner(url).apply_migrations()
             assert result.success, result.errors
-            PAGE.write_text(replace(PAGE.read_text(encoding="utf-8"), write(url)), encoding="utf-8")
+            for page, written in ((PAGE, write(url)), (BEYOND_ONE_MACHINE, citus.write(url))):
+                page.write_text(replace(page.read_text(encoding="utf-8"), written), encoding="utf-8")
     finally:
         server.remove()
         shutil.rmtree(folder)
