@@ -85,18 +85,12 @@ def run_share(
         jobs: How many shares there are.
         is_asked_for: Says which mutants to share.
         options: Options for pytest.
-        results: Gets kind and name of each mutant with None, again with its verdict; at last an exit code.
+        results: Gets kind and name of all mutants, then each verdict with kind and name, then an exit code.
     """
-    count = 0
 
-    def is_wanted(mutant: Mutant) -> bool:
-        nonlocal count
-        if number == 0:
-            results.put((mutant.kind, mutant.what, None))
-        if not is_asked_for(mutant):
-            return False
-        count += 1
-        return count % jobs == number
+    def choose(every: list[Mutant]) -> list[Mutant]:
+        results.put([(mutant.kind, mutant.what) for mutant in every])
+        return [mutant for mutant in every if is_asked_for(mutant)][number::jobs]
 
     def report(mutant: Mutant, verdict: Verdict) -> None:
         results.put((mutant.kind, mutant.what, verdict))
@@ -107,7 +101,7 @@ def run_share(
     arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options, *TESTS]
     code = 1
     try:
-        code = int(pytest.main(arguments, plugins=[MutationRun(is_wanted, report)]))
+        code = int(pytest.main(arguments, plugins=[MutationRun(choose, report)]))
     finally:
         if code:
             output.seek(0)
@@ -141,6 +135,7 @@ def write(lines: dict[tuple[str, str], str]) -> None:
         noticed = sum("` | `" in row for row in rows)
         harmless = sum("` | harmless: " in row for row in rows)
         neither = len(rows) - noticed - harmless
+        text += ["", f"## Each {kind}", ""]
         text += [f"{len(rows)} tried: {noticed} noticed, {harmless} harmless, {neither} neither."]
         text += ["", "| Taken away | Noticed by |", "|---|---|", *rows]
     RESULTS.write_text("\n".join(text) + "\n")
@@ -186,8 +181,8 @@ def main() -> int:
     running = arguments.jobs
     while running:
         match results.get():
-            case (kind, what, None):
-                order.append((kind, what))
+            case list() as every:
+                order = every
             case (kind, what, Verdict() as verdict):
                 tried[kind, what] = line(kind, what, verdict)
                 sys.stdout.write(f"{tried[kind, what]} {verdict.tests} {verdict.error}\n")

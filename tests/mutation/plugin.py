@@ -57,14 +57,14 @@ class MutationRun:
     """The plugin.
 
     Args:
-        is_wanted: Says which mutants to try.
+        choose: Is told of all mutants, and says which of them to try.
         report: Is told what became of each.
     """
 
     def __init__(
-        self, is_wanted: Callable[[Mutant], bool], report: Callable[[Mutant, Verdict], None]
+        self, choose: Callable[[list[Mutant]], list[Mutant]], report: Callable[[Mutant, Verdict], None]
     ) -> None:
-        self._is_wanted = is_wanted
+        self._choose = choose
         self._report = report
         self._server: Any = None
         self._template = ""
@@ -90,7 +90,7 @@ class MutationRun:
         assert not tests.failure(tests.first)
         with self._connect(self._template) as connection:
             every = mutants(connection)
-        for mutant in [mutant for mutant in every if self._is_wanted(mutant)]:
+        for mutant in self._choose(every):
             self._report(mutant, self._try(mutant, tests))
         tests.end()
         return True
