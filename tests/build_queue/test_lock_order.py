@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from build_queue.driver import Queue, wait_until_blocked
+from builders import add_customer, add_license
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +139,9 @@ def test_a_claim_that_finds_nothing_waits_for_no_license(
 def test_a_claim_that_finds_nothing_locks_no_license_without_a_build_to_admit(
     queue: Queue, somebody: psycopg.Connection[Any]
 ) -> None:
-    full, idle = (queue.customer(max_concurrent_builds=1) for _ in range(2))
+    full, idle = (add_customer(queue.connection, name) for name in ("a", "b"))
+    for customer in (full, idle):
+        add_license(queue.connection, customer, max_concurrent_builds=1)
     queue.order_many(2, full)
     queue.claim()
     queue.order(idle, queued_at="tomorrow")

@@ -1,7 +1,8 @@
 """The processes that hammer the queue: workers and customers, who write down what they were told.
 
 An acknowledgement is written after the server gave it, to a file outside the database, and is safe from then
-on. A client that loses its connection does not know what became of its last call, and repeats it.
+on, for processes are killed here and the machine is not: what a killed process wrote stays. A client that
+loses its connection does not know what became of its last call, and repeats it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,6 @@ class Journal:
             for build_id, retry_count in builds
         ]
         os.write(self._file, "".join(lines).encode())
-        os.fsync(self._file)
 
 
 class Client:
@@ -114,7 +114,17 @@ def be_worker(conninfo: str, journal_file: Path, name: str, finished: Path) -> N
             )
 
     def look_after_others() -> None:
-        client.ask("SELECT * FROM handle_build_timeouts(3)")
+        for build_id, _, _ in client.ask("SELECT * FROM handle_build_timeouts(3)"):
+            client.ask("SELECT retry_failed_build(%s)", (build_id,))
+
+    next_search = 0.0
+
+    def retry_what_nobody_did() -> None:
+        """Retry builds whose worker was killed before it could: they are looked for in the whole queue."""
+        nonlocal next_search
+        if time.monotonic() < next_search:
+            return
+        next_search = time.monotonic() + 1
         for (build_id,) in client.ask(
             "SELECT b.id FROM build_queue AS b WHERE b.completed_at > now() - interval '1 minute'"
             " AND b.status IN ('failed', 'timeout') AND b.retry_count < b.max_retries LIMIT 20"
@@ -132,6 +142,8 @@ def be_worker(conninfo: str, journal_file: Path, name: str, finished: Path) -> N
             end(build_id, retry_count)
         if not claimed or dice.random() < 0.05:
             look_after_others()
+        if not claimed:
+            retry_what_nobody_did()
         return bool(claimed)
 
     repeatedly(work, finished)

@@ -1,6 +1,6 @@
 """Take away one protection after another, and see which test notices.
 
-    python tests/mutation/mutate.py [--only EXPRESSION] [--jobs 2] [--pg-bin DIR] [KIND ...]
+    python tests/mutation/mutate.py [--new] [--only EXPRESSION] [--jobs 2] [--pg-bin DIR] [KIND ...]
 
 Takes away each constraint of a table or a domain, each unique index, each trigger, and each condition that
 stands in a WHERE clause of a function, one at a time, and runs the tests until one fails: those first whose
@@ -29,6 +29,7 @@ from mutation.mutants import KINDS, Mutant  # noqa: E402
 from mutation.plugin import MutationRun, Verdict  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.queues import SimpleQueue
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -52,35 +53,44 @@ TESTS = (
 )
 """Tests of what the schema does. Those that compare catalogs would notice everything, and prove nothing."""
 
+_NAMES_THE_INDEX = "the conditions beside it say more; it names the index"
+_SPARES_A_CALL = "spares a call that would find nothing"
+_SPARES_THE_LOCK = "spares waiting for a slot that is there"
 HARMLESS = {
-    "admit_builds: q.status IN ('queued', 'building')": "those beside it say more; it names the index",
+    "admit_builds: q.status IN ('queued', 'building')": _NAMES_THE_INDEX,
+    "admit_builds: q.status IN ('queued', 'building') (2)": _NAMES_THE_INDEX,
+    "admit_waiting_builds: b.status = 'queued' (2)": "only queued builds wait; it names the index",
+    "admit_waiting_builds: w.customer_id IS NOT NULL (2)": _SPARES_A_CALL,
+    "get_next_build_for_worker: b.status = 'queued'": _SPARES_A_CALL,
+    "get_next_build_for_worker: b.admission = 'delayed'": _SPARES_A_CALL,
+    "get_next_build_for_worker: b.queued_at <= v_now": _SPARES_A_CALL,
+    "release_delayed_builds: l.max_concurrent_builds IS NOT NULL": _SPARES_THE_LOCK,
+    "release_delayed_builds: r.admission = 'waiting'": _SPARES_A_CALL,
+    "requeue_build: l.max_concurrent_builds IS NOT NULL": _SPARES_THE_LOCK,
 }
 """Mutations that change what something costs, but not its outcome, with the reason."""
 
 
 def run_share(
-    number: int, jobs: int, only: str, kinds: list[str], options: list[str], results: SimpleQueue[object]
+    number: int,
+    jobs: int,
+    is_asked_for: Callable[[Mutant], bool],
+    options: list[str],
+    results: SimpleQueue[object],
 ) -> None:
     """Try every so many-th mutant, in a process of its own.
 
     Args:
         number: Which share, from 0.
         jobs: How many shares there are.
-        only: A regular expression that is found in a mutant's name.
-        kinds: Kinds of mutants.
+        is_asked_for: Says which mutants to share.
         options: Options for pytest.
-        results: Gets kind and name of each mutant with None, again with its verdict; at last an exit code.
+        results: Gets kind and name of all mutants, then each verdict with kind and name, then an exit code.
     """
-    count = 0
 
-    def is_wanted(mutant: Mutant) -> bool:
-        nonlocal count
-        if number == 0:
-            results.put((mutant.kind, mutant.what, None))
-        if mutant.kind not in kinds or not re.search(only, mutant.what):
-            return False
-        count += 1
-        return count % jobs == number
+    def choose(every: list[Mutant]) -> list[Mutant]:
+        results.put([(mutant.kind, mutant.what) for mutant in every])
+        return [mutant for mutant in every if is_asked_for(mutant)][number::jobs]
 
     def report(mutant: Mutant, verdict: Verdict) -> None:
         results.put((mutant.kind, mutant.what, verdict))
@@ -91,7 +101,7 @@ def run_share(
     arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options, *TESTS]
     code = 1
     try:
-        code = int(pytest.main(arguments, plugins=[MutationRun(is_wanted, report)]))
+        code = int(pytest.main(arguments, plugins=[MutationRun(choose, report)]))
     finally:
         if code:
             output.seek(0)
@@ -125,6 +135,7 @@ def write(lines: dict[tuple[str, str], str]) -> None:
         noticed = sum("` | `" in row for row in rows)
         harmless = sum("` | harmless: " in row for row in rows)
         neither = len(rows) - noticed - harmless
+        text += ["", f"## Each {kind}", ""]
         text += [f"{len(rows)} tried: {noticed} noticed, {harmless} harmless, {neither} neither."]
         text += ["", "| Taken away | Noticed by |", "|---|---|", *rows]
     RESULTS.write_text("\n".join(text) + "\n")
@@ -136,6 +147,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("kinds", nargs="*", help=f"which of {', '.join(KINDS)}; all by default")
     parser.add_argument("--only", default="", help="only what this regular expression is found in")
+    parser.add_argument("--new", action="store_true", help="only what RESULTS.md has no test or reason for")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--pg-bin", type=Path)
     arguments = parser.parse_args()
@@ -152,11 +164,14 @@ def main() -> int:
 
     processes = multiprocessing.get_context("fork")
     results: SimpleQueue[object] = processes.SimpleQueue()
+
+    def is_asked_for(mutant: Mutant) -> bool:
+        if arguments.new and "**" not in known.get((mutant.kind, mutant.what), "**"):
+            return False
+        return mutant.kind in (arguments.kinds or KINDS) and bool(re.search(arguments.only, mutant.what))
+
     workers = [
-        processes.Process(
-            target=run_share,
-            args=(number, arguments.jobs, arguments.only, arguments.kinds or KINDS, options, results),
-        )
+        processes.Process(target=run_share, args=(number, arguments.jobs, is_asked_for, options, results))
         for number in range(arguments.jobs)
     ]
     for worker in workers:
@@ -166,8 +181,8 @@ def main() -> int:
     running = arguments.jobs
     while running:
         match results.get():
-            case (kind, what, None):
-                order.append((kind, what))
+            case list() as every:
+                order = every
             case (kind, what, Verdict() as verdict):
                 tried[kind, what] = line(kind, what, verdict)
                 sys.stdout.write(f"{tried[kind, what]} {verdict.tests} {verdict.error}\n")

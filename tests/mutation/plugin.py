@@ -28,6 +28,8 @@ LATE = (
     "test_worker.py",
 )
 """Files whose tests take long. They come last, unless a clue names them."""
+USES_A_COPY = {"connect", "new_database", "postgresql"}
+"""Fixtures of which at least one is used by each test on a copy of the template."""
 NOT_BY_BEHAVIOUR = ("test_every_named_constraint_is_tested",)
 """Tests that see what is missing in the catalog, and so tell nothing about other tests."""
 
@@ -55,14 +57,14 @@ class MutationRun:
     """The plugin.
 
     Args:
-        is_wanted: Says which mutants to try.
+        choose: Is told of all mutants, and says which of them to try.
         report: Is told what became of each.
     """
 
     def __init__(
-        self, is_wanted: Callable[[Mutant], bool], report: Callable[[Mutant, Verdict], None]
+        self, choose: Callable[[list[Mutant]], list[Mutant]], report: Callable[[Mutant, Verdict], None]
     ) -> None:
-        self._is_wanted = is_wanted
+        self._choose = choose
         self._report = report
         self._server: Any = None
         self._template = ""
@@ -88,7 +90,7 @@ class MutationRun:
         assert not tests.failure(tests.first)
         with self._connect(self._template) as connection:
             every = mutants(connection)
-        for mutant in [mutant for mutant in every if self._is_wanted(mutant)]:
+        for mutant in self._choose(every):
             self._report(mutant, self._try(mutant, tests))
         tests.end()
         return True
@@ -149,11 +151,16 @@ class Tests:
     """The tests that were collected, to be run in any order, and more than once.
 
     Args:
-        items: They.
+        items: They. Those that use no copy of the template are left out.
     """
 
     def __init__(self, items: list[pytest.Item]) -> None:
-        self._items = [item for item in items if not item.nodeid.endswith(NOT_BY_BEHAVIOUR)]
+        self._items = [
+            item
+            for item in items
+            if not USES_A_COPY.isdisjoint(getattr(item, "fixturenames", ()))
+            and not item.nodeid.endswith(NOT_BY_BEHAVIOUR)
+        ]
         self.first = self._items[0]
         self._texts = {item.path: item.path.read_text() for item in self._items}
 
