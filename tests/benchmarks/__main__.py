@@ -30,11 +30,13 @@ CONTESTANTS_OF = {"sizes": FEW, "snapshot": FEW, "endurance": [*FEW, HONUA_WITH_
 """Who takes part in a scenario, where that is not everyone."""
 PRESETS: dict[str, dict[str, object]] = {
     "normal": {
-        "rounds": 4, "seconds": 2.0, "clients": [1, 4, 16], "queued": 100_000, "sizes": [1_000, 100_000, 1_000_000],
+        "rounds": 4, "seconds": 2.0, "clients": [1, 4, 16], "queued": 100_000, "sizes": [1_000,
+        100_000, 1_000_000],
         "held": 48, "cycles": 30_000, "log": 1_000_000, "repeat": 100,
     },
     "full": {
-        "rounds": 9, "seconds": 10.0, "clients": [1, 4, 16], "queued": 100_000, "sizes": [1_000, 100_000, 1_000_000],
+        "rounds": 9, "seconds": 10.0, "clients": [1, 4, 16], "queued": 100_000, "sizes": [1_000,
+        100_000, 1_000_000],
         "held": 300, "cycles": 1_000_000, "log": 1_000_000, "repeat": 300,
     },
     "smoke": {
@@ -82,7 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
             "amounts": amounts,
             "machine": machine(plan),
             "statements": {
-                each.name: {"about": each.about, **{key: getattr(each, key) for key in ("enqueue", "claim", "complete")}}
+                each.name: {"about": each.about, **{key: getattr(each, key) for key in ("enqueue",
+                "claim", "complete")}}
                 for each in contestants
             },
         }  # fmt: skip

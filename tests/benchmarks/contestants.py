@@ -1,8 +1,8 @@
 """What is compared: each system's own schema, and the SQL that it runs for each operation on its queue.
 
-A parameter is written ``:name``. Given are ``worker`` (a number), ``number`` (that tells orders apart), ``payload`` (a
-JSON object of 1 kB) and the contestant's own ``values``; ``job_id`` is the column ``id`` of the row that the claim
-returned, and so on.
+A parameter is written ``:name``. Given are ``worker`` (a number), ``number`` (that tells orders apart),
+``payload`` (a JSON object of 1 kB) and the contestant's own ``values``; ``job_id`` is the column ``id`` of
+the row that the claim returned, and so on.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _install_honua(url: URL, license_of_customer: str = "") -> None:
             [CUSTOMERS - 1],
         )
         connection.execute(
-            "INSERT INTO build_cache_registry (id, manifest_hash, tier, registry_url, image_tag, full_image_url,"
+            "INSERT INTO build_cache_registry (id, manifest_hash, tier, registry_url, image_tag, "
+            "full_image_url,"
             " modules, architecture, cloud_provider, cloud_compute, deployment_mode, build_duration_seconds,"
             " manifest_json)"
             " SELECT lpad(n::text, 32, '0')::uuid, 'hash-' || n, 'core', 'https://ghcr.io', '1.0',"
@@ -135,8 +136,10 @@ HONUA = Contestant(
     others={
         "claim of any architecture": "SELECT * FROM get_next_build_for_worker('worker-' || :worker, 'host')",
         "claim of ten": "SELECT * FROM get_next_build_for_worker('worker-' || :worker, 'host', 'amd64', 10)",
-        "progress": "SELECT update_build_progress(:job_build_id, 50, 'compile', 3, 'worker-' || :worker, :job_retry_count)",
-        "failure": "SELECT complete_build(:job_build_id, 'worker-' || :worker, :job_retry_count, false, 480, 1)",
+        "progress": "SELECT update_build_progress(:job_build_id, 50, 'compile', 3, 'worker-' || "
+        ":worker, :job_retry_count)",
+        "failure": "SELECT complete_build(:job_build_id, 'worker-' || :worker, :job_retry_count, false, "
+        "480, 1)",
         "retry": "SELECT retry_failed_build(:job_build_id)",
         "cache access": "SELECT record_cache_access(lpad(mod(:number::integer, 100)::text, 32, '0')::uuid,"
         f" 'customer-' || mod(:number::integer, {CUSTOMERS}), 'cache_hit')",

@@ -1,8 +1,8 @@
 """Instructions that a back end executes for one operation, counted by callgrind: they repeat, seconds don't.
 
-The server runs under valgrind, and one client asks it through prepared statements, as clients do. Each operation
-has two back ends of its own, which repeat it a few times and often; the difference of their counts, divided by
-the difference of the repetitions, leaves out what starting, planning and ending take.
+The server runs under valgrind, and one client asks it through prepared statements, as clients do. Each
+operation has two back ends of its own, which repeat it a few times and often; the difference of their
+counts, divided by the difference of the repetitions, leaves out what starting, planning and ending take.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.client import Client
@@ -21,6 +20,7 @@ from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from benchmarks.contestants import Contestant
 
@@ -30,7 +30,8 @@ WRAPPER = """#!/bin/sh
 exec {programs}/pg_ctl "$@" -t 600 -p {folder}/postgres-counted
 """
 COUNTED = """#!/bin/sh
-exec {valgrind} --tool=callgrind --callgrind-out-file={counts}/%p --log-file=/dev/null {programs}/postgres "$@"
+exec {valgrind} --tool=callgrind --callgrind-out-file={counts}/%p --log-file=/dev/null {programs}/postgres \\
+    "$@"
 """
 
 

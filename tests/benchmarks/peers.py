@@ -1,7 +1,7 @@
 """Other queues: installed from their packages, with their own schema, driven by their own statements.
 
-Each is described by a program in ``peers/`` that runs where the package is installed, and takes the schema and the
-statements from it. Constants stand in place of parameters whose value never changes.
+Each is described by a program in ``peers/`` that runs where the package is installed, and takes the schema
+and the statements from it. Constants stand in place of parameters whose value never changes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _run(*command: str | Path, **variables: str) -> str:
 
 
 def _python_environment() -> Path:
-    """Return the Python of an environment with the peers, made when there is none, or one of other versions."""
+    """Return the Python of an environment with the peers, made anew for other versions of them."""
     python, wanted = ENVIRONMENT / "python" / "bin" / "python", DESCRIPTIONS / "requirements.txt"
     installed = ENVIRONMENT / "python" / "requirements.txt"
     if not installed.exists() or installed.read_text() != wanted.read_text():

@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 
 COLUMNS: dict[str, dict[str, str]] = {
     "cycles": {
-        "clients": "Clients", "system": "System", "per second": "Cycles per second", "least": "Least", "most": "Most",
-        "CPU us": "CPU, µs per cycle", "ratio": "Ratio", "least ratio": "Least ratio", "most ratio": "Most ratio",
+        "clients": "Clients", "system": "System", "per second": "Cycles per second", "least": "Least",
+        "most": "Most",
+        "CPU us": "CPU, µs per cycle", "ratio": "Ratio", "least ratio": "Least ratio",
+        "most ratio": "Most ratio",
     },
     "sizes": {
-        "queued": "Queued", "system": "System", "per second": "Cycles per second", "CPU us": "CPU, µs per cycle",
+        "queued": "Queued", "system": "System", "per second": "Cycles per second",
+        "CPU us": "CPU, µs per cycle",
         "claim ms": "Claim, ms", "ratio": "Ratio",
     },
     "limits": {
-        "clients": "Clients", "system": "Customers", "waiting": "Waiting builds", "per second": "Cycles per second",
+        "clients": "Clients", "system": "Customers", "waiting": "Waiting builds",
+        "per second": "Cycles per second",
         "CPU us": "CPU, µs per cycle", "claim ms": "Claim, ms", "ratio": "Ratio",
     },
     "snapshot": {
@@ -43,7 +47,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "index bytes": "Index bytes after", "table bytes": "Table bytes after",
     },
     "operations": {
-        "operation": "Operation", "system": "System", "WAL": "WAL, bytes", "pages": "Pages", "updates": "Rows updated",
+        "operation": "Operation", "system": "System", "WAL": "WAL, bytes", "pages": "Pages",
+        "updates": "Rows updated",
         "HOT": "HOT share",
     },
     "cache growth": {"rows": "Rows in the entry's log", "ms": "Access, ms", "CPU us": "CPU, µs"},
@@ -67,23 +72,33 @@ TITLES = {
     "python": "Python",
 }
 EXPLANATIONS = {
-    "cycles": "A cycle queues a build with a manifest of 1 kB, claims one and completes it, each in a transaction of its "
-    "own. Rounds are interleaved: each system has a turn in each. Figures are medians of the rounds. *Ratio* is the "
-    "first system's speed divided by that of the row, taken in each round; its median, least and most are shown. *CPU* "
+    "cycles": "A cycle queues a build with a manifest of 1 kB, claims one and completes it, each in a "
+    "transaction of its "
+    "own. Rounds are interleaved: each system has a turn in each. Figures are medians of the rounds. "
+    "*Ratio* is the "
+    "first system's speed divided by that of the row, taken in each round; its median, least and most "
+    "are shown. *CPU* "
     "is what all processes of the system's server used, autovacuum and WAL writer included.",
-    "sizes": "With 4 clients; the claim's latency includes the round trip and, for systems that write at the claim, the "
+    "sizes": "With 4 clients; the claim's latency includes the round trip and, for systems that write "
+    "at the claim, the "
     "commit.",
-    "limits": "Nine tenths of the queue belong to customers at `max_concurrent_builds`, with a higher priority than the "
+    "limits": "Nine tenths of the queue belong to customers at `max_concurrent_builds`, with a higher "
+    "priority than the "
     "others' builds.",
-    "snapshot": "A transaction that has written holds its snapshot while 16 clients work; nothing can be vacuumed. Speeds "
+    "snapshot": "A transaction that has written holds its snapshot while 16 clients work; nothing can "
+    "be vacuumed. Speeds "
     "are medians of the first and of the last sixth of the time.",
-    "endurance": "With 4 clients and autovacuum on. Speeds are medians of the first and of the last sixth of the time.",
-    "operations": "Each operation alone, by one client, without autovacuum and full page writes. *Pages* counts reads of "
+    "endurance": "With 4 clients and autovacuum on. Speeds are medians of the first and of the last "
+    "sixth of the time.",
+    "operations": "Each operation alone, by one client, without autovacuum and full page writes. "
+    "*Pages* counts reads of "
     "user tables and their indexes, from memory or disk.",
     "plans": "Statements inside of the queue's functions, after many cycles without vacuum.",
-    "cache": "`record_cache_access()` with one client as an entry's log grows, and with 16 clients on one entry and on a "
+    "cache": "`record_cache_access()` with one client as an entry's log grows, and with 16 clients on "
+    "one entry and on a "
     "hundred, beside an `INSERT` into a copy of the log and an `UPDATE` of a counter in one statement.",
-    "instructions": "Thousands per operation, counted by callgrind: the difference of two runs of one client, through "
+    "instructions": "Thousands per operation, counted by callgrind: the difference of two runs of one "
+    "client, through "
     "prepared statements. They repeat within 2 %.",
     "python": "The least of several runs, start of the interpreter included.",
 }
@@ -125,14 +140,16 @@ def page(results: Mapping[str, Any]) -> str:
     parts = [
         "# Performance",
         "<!-- Written by `make bench` from performance.json: do not edit. -->",
-        "What was measured, and how; every figure is of a run of `make bench`. Absolute figures are those of a machine; "
-        "ratios and instructions carry over.",
+        (
+            "What was measured, and how; every figure is of a run of `make bench`. Absolute figures are "
+            "those of a machine; ratios and instructions carry over."
+        ),
         f"Machine and versions: {described}.",
         "All servers have the same settings: "
         + ", ".join(f"`{name} = {value}`" for name, value in SETTINGS.items())
         + "; the rest are defaults. Each system has a server of its own, with its schema as shipped. "
-        "pgbench drives all of them, with prepared statements: it costs the machine so little that the server "
-        "remains the bottleneck.",
+        "pgbench drives all of them, with prepared statements: it costs the machine so little that the "
+        "server remains the bottleneck.",
     ]
     for name in SCENARIOS:
         if name in results:
@@ -187,7 +204,10 @@ def _statements(results: Mapping[str, Any]) -> Iterable[str]:
     for result in results.values():
         statements |= result["statements"]
     yield "## Statements"
-    yield "Each system's own, taken from the installed package. `:name` is a parameter; values that never change stand in it."
+    yield (
+        "Each system's own, taken from the installed package. `:name` is a parameter; values that "
+        "never change stand in it."
+    )
     for name, texts in statements.items():
         yield f"{name} ({texts['about']}):"
         yield (

@@ -68,7 +68,10 @@ class Plan:
 
 
 def interleave(plan: Plan, sides: Sequence[Side], scripts: Sequence[str], clients: int) -> Rows:
-    """Let the sides take turns, and return a row for each: medians, and the first side's speed relative to it."""
+    """Let the sides take turns, and return a row for each.
+
+    Medians, and the first side's speed relative to it.
+    """
     speeds: list[list[float]] = [[] for _ in sides]
     times: list[list[float]] = [[] for _ in sides]
     latencies: list[list[list[float]]] = [[] for _ in sides]
@@ -221,7 +224,8 @@ TABLE_BYTES = f"SELECT sum(pg_table_size(c.oid))::bigint {USER_TABLES}"
 WAL = "SELECT pg_current_wal_insert_lsn() - '0/0'"
 HOT = "SELECT (sum(n_tup_hot_upd) / nullif(sum(n_tup_upd), 0))::float FROM pg_stat_user_tables"
 STATISTICS = (
-    "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, sum(n_tup_upd)::bigint, sum(n_tup_hot_upd)::bigint,"
+    "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, sum(n_tup_upd)::bigint, "
+    "sum(n_tup_hot_upd)::bigint,"
     " sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)"
     " + coalesce(toast_blks_read + toast_blks_hit + tidx_blks_read + tidx_blks_hit, 0))::bigint"
     " FROM pg_stat_user_tables JOIN pg_statio_user_tables USING (relid)"
@@ -236,7 +240,10 @@ def _first_and_last(contestant: Contestant, windows: Sequence[float], **facts: A
 
 
 def operations(plan: Plan) -> Rows:
-    """What one operation writes and reads. Nothing else runs, and pages are not written whole, so it repeats."""
+    """What one operation writes and reads.
+
+    Nothing else runs, and pages are not written whole, so it repeats.
+    """
     count = 200
     rows = []
     for contestant in plan.contestants:
@@ -255,7 +262,8 @@ def operations(plan: Plan) -> Rows:
                 )
                 rows.append(
                     {
-                        "system": contestant.name, "operation": name, "WAL": wal / count, "pages": pages / count,
+                        "system": contestant.name, "operation": name, "WAL": wal / count,
+                        "pages": pages / count,
                         "updates": updates / count, "HOT": hot / updates if updates else None,
                     }
                 )  # fmt: skip
@@ -281,7 +289,8 @@ def plans(plan: Plan) -> Rows:
             connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
             connection.execute("LOAD 'auto_explain'")
             for name, value in {
-                "log_min_duration": "0", "log_nested_statements": "on", "log_analyze": "on", "log_timing": "off",
+                "log_min_duration": "0", "log_nested_statements": "on", "log_analyze": "on",
+                "log_timing": "off",
                 "log_buffers": "on", "log_level": "notice",
             }.items():  # fmt: skip
                 connection.execute(f"SET auto_explain.{name} = '{value}'".encode())
@@ -292,7 +301,8 @@ def plans(plan: Plan) -> Rows:
             build_id, retry_count = claimed
             statements = {
                 "claim": "SELECT count(*) FROM get_next_build_for_worker('worker', 'host', 'amd64')",
-                "progress": f"SELECT update_build_progress('{build_id}', 50, 'compile', 3, 'worker', {retry_count})",
+                "progress": f"SELECT update_build_progress('{build_id}', 50, 'compile', 3, 'worker', "
+                f"{retry_count})",
                 "complete": f"SELECT complete_build('{build_id}', 'worker', {retry_count}, true, 480)",
                 "cache access": "SELECT record_cache_access('00000000-0000-0000-0000-000000000000',"
                 " 'customer-0', 'cache_hit')",
@@ -315,12 +325,15 @@ CACHE_ACCESS = "SELECT record_cache_access({entry}, 'customer-' || mod(:number::
 BARE_ACCESS = (
     "WITH access AS (INSERT INTO bare_log (build_cache_id, customer_id, access_type)"
     " VALUES ({entry}, 'customer-' || mod(:number::integer, 100), 'cache_hit') RETURNING build_cache_id)"
-    " UPDATE bare_entry SET hits = hits + 1, last_accessed_at = now() WHERE id = (SELECT build_cache_id FROM access)"
+    " UPDATE bare_entry SET hits = hits + 1, last_accessed_at = now() WHERE id ="
+    " (SELECT build_cache_id FROM access)"
 )
 BARE_TABLES = (
     "CREATE TABLE bare_log (LIKE build_access_log INCLUDING DEFAULTS INCLUDING IDENTITY INCLUDING INDEXES)",
-    "CREATE TABLE bare_entry (id uuid PRIMARY KEY, hits bigint NOT NULL DEFAULT 0, last_accessed_at timestamptz)"
-    " WITH (fillfactor = 50)",
+    (
+        "CREATE TABLE bare_entry (id uuid PRIMARY KEY, hits bigint NOT NULL DEFAULT 0,"
+        " last_accessed_at timestamptz) WITH (fillfactor = 50)"
+    ),
     "INSERT INTO bare_entry (id) SELECT id FROM build_cache_registry",
 )
 HOT_ENTRY = "'00000000-0000-0000-0000-000000000000'::uuid"
@@ -328,7 +341,10 @@ ANY_ENTRY = "lpad(mod(:number::integer, 100)::text, 32, '0')::uuid"
 
 
 def cache(plan: Plan) -> Rows:
-    """One access to an entry whose log grows; and sixteen clients on one entry and on a hundred, beside a bare table."""
+    """One access to an entry whose log grows.
+
+    And sixteen clients on one entry and on a hundred, beside a bare table.
+    """
     rows = []
     with ExitStack() as stack:
         side = plan.open(stack, HONUA, 0)
@@ -337,7 +353,8 @@ def cache(plan: Plan) -> Rows:
                 connection.execute(
                     "INSERT INTO build_access_log (build_cache_id, customer_id, access_type)"
                     f" SELECT {HOT_ENTRY}, 'customer-' || mod(n, 100), 'cache_hit' FROM generate_series(1,"
-                    f" {size} - (SELECT count(*) FROM build_access_log WHERE build_cache_id = {HOT_ENTRY})) AS n".encode()
+                    f" {size} - (SELECT count(*) FROM build_access_log WHERE build_cache_id = "
+                    f"{HOT_ENTRY})) AS n".encode()
                 )
                 connection.execute("VACUUM ANALYZE build_access_log, build_cache_registry")
             run = side.run(script(CACHE_ACCESS.format(entry=HOT_ENTRY)), 1, seconds=plan.seconds)
@@ -375,7 +392,10 @@ def instructions(plan: Plan) -> Rows:
 
 
 def python(plan: Plan) -> Rows:
-    """Seconds that the interpreter needs until the models, or a command, are ready: the least of several runs."""
+    """Seconds that the interpreter needs until the models, or a command, are ready.
+
+    The least of several runs.
+    """
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "import honua_schema": [sys.executable, "-c", "import honua_schema"],

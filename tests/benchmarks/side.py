@@ -1,7 +1,8 @@
 """A contestant on a server of its own, loaded by pgbench.
 
-pgbench, because it costs the machine a few microseconds per statement: the server remains the bottleneck, as it would
-not with sixteen Python processes on the same processors. Its script is a whole cycle, with prepared statements.
+pgbench, because it costs the machine a few microseconds per statement: the server remains the bottleneck,
+as it would not with sixteen Python processes on the same processors. Its script is a whole cycle, with
+prepared statements.
 """
 
 from __future__ import annotations
@@ -106,23 +107,27 @@ class Side:
             file.write_text(text)
             given = {"payload": PAYLOAD, **self.contestant.values, **(values or {})}
             command = [
-                self.server._programs / "pgbench", "--no-vacuum", "--protocol=prepared", "--report-per-command",
+                self.server._programs / "pgbench", "--no-vacuum", "--protocol=prepared",
+                "--report-per-command",
                 f"--client={clients}", f"--jobs={min(clients, os.cpu_count() or 1)}", f"--file={file}",
                 *(f"--define={name}={value}" for name, value in given.items()),
                 f"--transactions={-(-count // clients)}" if count else f"--time={max(1, round(seconds))}",
                 *([f"--progress={window}"] if window else []),
-                "--host", self.server.host, "--port", str(self.server.port), "--username", self.server.user, "bench",
+                "--host", self.server.host, "--port", str(self.server.port), "--username",
+                self.server.user, "bench",
             ]  # fmt: skip
             before = processor_time(self.server)
             finished = subprocess.run(command, capture_output=True, text=True, check=False)
             used = processor_time(self.server) - before
         output = finished.stdout + finished.stderr
-        assert finished.returncode == 0 and "number of failed transactions: 0 " in output, output
+        assert finished.returncode == 0, output
+        assert "number of failed transactions: 0 " in output, output
         done, per_second = (
             re.search(pattern, output)
             for pattern in (r"actually processed: (\d+)", r"tps = ([\d.]+)")
         )  # fmt: skip
-        assert done and per_second, output
+        assert done, output
+        assert per_second, output
         return Run(
             count=int(done[1]),
             per_second=float(per_second[1]),

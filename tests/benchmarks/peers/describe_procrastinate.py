@@ -29,7 +29,8 @@ json.dump(
             f"SELECT procrastinate_register_worker_v1() FROM generate_series(1, {WORKERS})",
         ],
         "values": {"jobs": "{" + quoted(JOB) + "}"},
-        "preload": f"SELECT count(procrastinate_defer_jobs_v1(:jobs::{TYPE})) FROM generate_series(1, :count)",
+        "preload": f"SELECT count(procrastinate_defer_jobs_v1(:jobs::{TYPE})) FROM generate_series(1, "
+        f":count)",
         "enqueue": statement("defer_jobs", jobs=":jobs"),
         "claim": statement("fetch_job", queues="NULL", worker_id="1 + :worker"),
         "complete": statement("finish_job", job_id=":job_id", status="'succeeded'", delete_job="false"),
