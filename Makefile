@@ -14,13 +14,14 @@ PYTHONS_TESTS := tests/test_models.py tests/test_calls.py tests/test_environment
     tests/system/test_command_line.py tests/build_queue/test_worker.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pythons pythons-one hammer lint reference docs check-site clean
+.PHONY: help demo test pythons pythons-one hammer bench lint reference docs check-site clean
 
 help:
 	@echo 'make demo        an embedded PostgreSQL with realistic data, and what the schema answers'
 	@echo 'make test        the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
 	@echo 'make pythons     some of the tests on each of Python 3.11 to 3.14 that this machine has'
 	@echo 'make hammer      the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
+	@echo 'make bench       the queue and the counters beside other systems: about 20 minutes; PG_BIN as above'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make reference   write docs/reference, docs/stable-interface.md and the cookbook'\''s answers anew'
 	@echo 'make docs        the documentation site, in site/'
@@ -50,6 +51,10 @@ pythons-one: $(VENV)/installed-dev
 
 hammer: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python -m hammer $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
+
+# Data on a disk, as the tests have it in memory: what a commit costs is part of what is measured.
+bench: $(VENV)/installed-dev
+	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks run all $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

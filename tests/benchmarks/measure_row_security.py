@@ -36,8 +36,8 @@ INSERT INTO build_queue (id, customer_id, manifest_path, manifest_hash, manifest
         'h' || i, '{{"modules": ["a"]}}', CASE WHEN i % 100 = 0 THEN 'building' ELSE 'success' END, 'ready',
         now() - i * interval '10 s', CASE WHEN i % 100 > 0 THEN now() - i * interval '9 s' END, 'k' || i
     FROM generate_series(1, {rows}) AS i;
-INSERT INTO build_results (id, build_queue_id, success, actual_duration_seconds)
-    SELECT b.id, b.id, true, 60 FROM build_queue AS b;
+INSERT INTO build_results (id, build_queue_id, success, actual_duration_seconds, customer_id)
+    SELECT b.id, b.id, true, 60, b.customer_id FROM build_queue AS b;
 INSERT INTO build_events (build_queue_id, event_type, event_timestamp)
     SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(1 + i / 10), 12, '0'))::uuid, 'step',
         now() - i * interval '1 s'

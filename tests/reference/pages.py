@@ -63,12 +63,16 @@ def generate(connection: Connection) -> dict[str, str]:
     }
 
 
+MEASURED = {"performance"}
+"""What `make bench` writes: a machine's figures, which no catalog has."""
+
+
 def read_pages(folder: Path = FOLDER) -> dict[str, str]:
     """Return the pages below a folder by their paths."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes().decode()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.stem not in MEASURED
     }
 
 
