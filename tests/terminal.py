@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PATIENCE = 30  # seconds, for a machine that is busy
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to programs in the background: there the tests, and all they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -34,7 +40,7 @@ class Terminal:
         self.output = b""
         self.program = pexpect.spawn(
             sys.executable, ["-m", "honua_schema", *arguments],
-            env=dict(environment), dimensions=(lines, columns),
+            env=dict(environment), dimensions=(lines, columns), preexec_fn=heed_interrupts,
         )  # fmt: skip
 
     @property

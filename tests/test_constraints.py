@@ -158,7 +158,8 @@ def test_a_reference_accepts_a_row_that_is_there_and_no_other(connection: Connec
     there = dict(zip(references, first_row(connection, target, list(references.values())), strict=True))
     *customer, last = [element.parent.name for element in constraint.elements]
     unknown = {uuid.UUID: uuid.uuid4(), str: "nobody", int: 2**62}[type(there[last])]
-    nowhere = there | {customer[0]: "system"} if customer else dict.fromkeys(there) | {last: unknown}
+    cleared = {column: None for column in there if table.columns[column].nullable}
+    nowhere = there | {customer[0]: "system"} if customer else cleared | {last: unknown}
     assert refusal(connection, change_rows, table, there) is None
     assert refusal(connection, change_rows, table, nowhere) == name
 

@@ -237,6 +237,6 @@ def test_the_guide_links_the_texts_and_lists_every_task() -> None:
     guide = GUIDE.read_text(encoding="utf-8")
 
     for name in ("cronjob.yaml", "systemd", "pg_cron.sql"):
-        assert f"](../examples/{name})" in guide
+        assert f"](../examples/{name}" in guide
     for task in schedule.TASKS:
         assert f"| `{task.name}` | {task.interval} |" in guide

@@ -354,12 +354,6 @@ class BuildResult(Base):
         ),
         index("ix_build_results_created_at", "created_at", serves="recent results; failures over time"),
         index(
-            "ix_build_results_customer_id",
-            "customer_id",
-            "created_at",
-            serves="a customer's results over time; row security",
-        ),
-        index(
             "ix_build_results_log_retention",
             "created_at",
             where="logs_truncated_at IS NULL AND (stdout_log IS NOT NULL OR stderr_log IS NOT NULL)",

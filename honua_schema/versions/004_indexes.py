@@ -226,9 +226,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_build_results_created_at", "build_results", ["created_at"], unique=False)
     op.create_index(
-        "ix_build_results_customer_id", "build_results", ["customer_id", "created_at"], unique=False
-    )
-    op.create_index(
         "ix_build_results_error_code",
         "build_results",
         ["error_code", "created_at"],
@@ -540,7 +537,6 @@ def downgrade() -> None:
     op.drop_index("ix_build_results_log_retention", table_name="build_results")
     op.drop_index("ix_build_results_image_digest", table_name="build_results")
     op.drop_index("ix_build_results_error_code", table_name="build_results")
-    op.drop_index("ix_build_results_customer_id", table_name="build_results")
     op.drop_index("ix_build_results_created_at", table_name="build_results")
     op.drop_index("ix_build_results_build_cache_id", table_name="build_results")
     op.drop_index("uq_build_queue_idempotency_key", table_name="build_queue")

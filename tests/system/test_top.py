@@ -17,7 +17,7 @@ import pytest
 from builders import add_build, add_cache_access, add_cache_entry, add_customer, add_license
 from honua_schema.runner import MigrationRunner
 from honua_schema.top import age
-from terminal import terminal
+from terminal import heed_interrupts, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,7 +266,9 @@ def test_once_prints_one_frame_on_a_terminal_and_leaves_it_there(watch: Watch, b
 
 def test_a_keyboard_that_is_missing_does_not_matter(database: URL) -> None:
     command = f"exec {sys.executable} -m honua_schema top --interval 100ms < /dev/null"
-    program = pexpect.spawn("bash", ["-c", command], env=environment(database), dimensions=(24, 80))
+    program = pexpect.spawn(
+        "bash", ["-c", command], env=environment(database), dimensions=(24, 80), preexec_fn=heed_interrupts
+    )
     program.expect("No worker holds a build", timeout=30)
     program.sendintr()
     program.expect(pexpect.EOF, timeout=30)
