@@ -18,7 +18,7 @@ PATIENCE = 30  # seconds, for a machine that is busy
 
 
 def heed_interrupts() -> None:
-    """Undo what a shell does to programs in the background: there the tests, and all they start, ignore Ctrl-C."""
+    """Undo what a shell does to tests in the background: they, and all they start, ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -1,6 +1,6 @@
 CREATE OR REPLACE FUNCTION tier_rank(p_tier varchar) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = public, pg_temp
+-- Without settings, so that it becomes part of the expression that calls it; RETURN was bound when it was created.
 RETURN array_position(ARRAY['core', 'pro', 'enterprise', 'asp'], p_tier::text);
 
 COMMENT ON FUNCTION tier_rank IS

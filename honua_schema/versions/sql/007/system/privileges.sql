@@ -294,7 +294,7 @@ CREATE POLICY honua_readonly_select ON build_queue FOR SELECT TO honua_readonly
 ALTER TABLE build_results ENABLE ROW LEVEL SECURITY;
 GRANT SELECT ON TABLE build_results TO honua_app;
 CREATE POLICY honua_app_select ON build_results FOR SELECT TO honua_app
-    USING (build_results.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
+    USING (coalesce(build_results.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 GRANT SELECT ON TABLE build_results TO honua_readonly;
 CREATE POLICY honua_readonly_select ON build_results FOR SELECT TO honua_readonly
     USING (true);
