@@ -432,6 +432,28 @@ def test_a_customer_with_builds_of_every_kind_can_be_deleted(queue: Queue) -> No
     assert queue.value("SELECT count(*) FROM build_queue") == 0
 
 
+def test_whatever_changes_for_a_customer_builds_of_others_stay_where_they_are(queue: Queue) -> None:
+    customer, ready, full = (queue.customer(max_concurrent_builds=1) for _ in range(3))
+    last_of_all, first_of_all = queue.order(ready, priority=1), queue.order(full, priority=10)
+    queue.order(full, priority=9)
+    queue.run("UPDATE build_queue SET status = 'building' WHERE id = %s", first_of_all)
+    queue.run("UPDATE build_queue SET priority = 10 WHERE customer_id = %s", full)
+
+    def others() -> tuple[list[str], list[str]]:
+        assert queue.build(last_of_all).status == "queued"
+        return queue.admissions(ready), queue.admissions(full)
+
+    queue.order(customer, priority=3)
+    better = queue.order(customer, priority=5)
+    assert (queue.admissions(customer), *others()) == (["ready", "waiting"], ["ready"], ["waiting"])
+    queue.limit(customer, 0)
+    assert (queue.admissions(customer), *others()) == (["waiting", "waiting"], ["ready"], ["waiting"])
+    queue.limit(customer, 1)
+    assert (queue.admissions(customer), *others()) == (["ready", "waiting"], ["ready"], ["waiting"])
+    queue.cancel(better)
+    assert (queue.admissions(customer), *others()) == (["ready"], ["ready"], ["waiting"])
+
+
 def test_calling_it_again_changes_nothing(queue: Queue) -> None:
     customer = queue.customer(max_concurrent_builds=2)
     queue.order_many(5, customer)

@@ -27,7 +27,7 @@ LATE = (
     "test_quota_model.py",
     "test_worker.py",
 )
-"""Files whose tests take long. They come last, unless a clue names them."""
+"""Files whose tests take long. They come last."""
 USES_A_COPY = {"connect", "new_database", "postgresql"}
 """Fixtures of which at least one is used by each test on a copy of the template."""
 NOT_BY_BEHAVIOUR = ("test_every_named_constraint_is_tested",)
@@ -179,17 +179,21 @@ class Tests:
 
     def for_mutant(self, mutant: Mutant) -> list[pytest.Item]:
         """Return the tests that may notice a mutant, likeliest first."""
+        of_constraints = [item for item in self._items if item.path.name == "test_constraints.py"]
         if mutant.kind == "constraint":
-            items = [item for item in self._items if item.path.name == "test_constraints.py"]
-            return sorted(items, key=lambda item: not any(clue in item.name for clue in mutant.clues))
-        return sorted(self._items, key=lambda item: self._distance(item.path, mutant))
+            return sorted(
+                of_constraints, key=lambda item: not any(clue in item.name for clue in mutant.clues)
+            )
+        distances = {path: self._distance(path, mutant) for path in self._texts}
+        items = [item for item in self._items if distances[item.path] and item not in of_constraints]
+        return sorted(items, key=lambda item: (item.path.name in LATE, distances[item.path]))
 
-    def _distance(self, file: Path, mutant: Mutant) -> tuple[int, bool]:
-        text = self._texts[file]
+    def _distance(self, file: Path, mutant: Mutant) -> int:
+        """Return how far a test file is from what a mutant lacks; 0 if it has nothing to do with it."""
         for number, clue in enumerate(mutant.clues):
             if file.stem == f"test_{clue}":
-                return number - 2 * len(mutant.clues), False
+                return number + 1
         for number, clue in enumerate(mutant.clues):
-            if re.search(rf"\b{clue}\b", text):
-                return number - len(mutant.clues), file.name in LATE
-        return 0, file.name in LATE
+            if file.parent.name == clue or re.search(rf"\b{clue}\b", self._texts[file]):
+                return number + 1 + len(mutant.clues)
+        return 0
