@@ -72,7 +72,7 @@ BEGIN
     END;
     -- Apart from the expression above: one with a query in it costs as much when the query is not reached.
     IF v_license.max_concurrent_builds IS NOT NULL AND NEW.status = 'queued' AND NEW.admission = 'ready' THEN
-        SELECT CASE WHEN count(*) < v_license.max_concurrent_builds THEN 'ready' ELSE 'waiting' END
+        SELECT CASE WHEN count(*) < v_license.max_concurrent_builds THEN varchar 'ready' ELSE 'waiting' END
         INTO NEW.admission
         FROM (
             SELECT
