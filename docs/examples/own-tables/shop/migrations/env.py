@@ -24,7 +24,9 @@ def include_name(name: str | None, type_: str, _: Any) -> bool:
 def run() -> None:
     """Run the Alembic command under way."""
     url = resolve_url(context.get_x_argument(as_dictionary=True).get("url"))
-    if MigrationRunner(url).get_current_version() is None:
+    runner = MigrationRunner(url)
+    # Not whether anything is there: another replica may have come half the way.
+    if not runner.is_migration_applied(runner.get_available_migrations()[-1].version):
         # In a process of its own: two commands of Alembic don't run within each other.
         install = [sys.executable, "-m", "honua_schema", "upgrade", "--yes"]
         subprocess.run(install, env=os.environ | {"DATABASE_URL": url.render_as_string(False)}, check=True)
