@@ -54,7 +54,7 @@ hammer: $(VENV)/installed-dev
 
 # Data on a disk, as the tests have it in memory: what a commit costs is part of what is measured.
 bench: $(VENV)/installed-dev
-	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks run all $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
+	PYTHONPATH=tests $(VENV)/bin/python -m benchmarks run $(if $(PG_BIN),--pg-bin '$(PG_BIN)')
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

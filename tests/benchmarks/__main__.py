@@ -41,7 +41,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     "smoke": {
         "rounds": 2, "seconds": 1.0, "clients": [2], "queued": 2_000, "sizes": [1_000, 2_000],
-        "held": 6, "cycles": 2_000, "log": 10_000, "repeat": 20,
+        "held": 6, "cycles": 10_000, "log": 10_000, "repeat": 20,
     },
 }  # fmt: skip
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -65,6 +65,8 @@ def run(arguments: argparse.Namespace) -> None:
         for name, value in vars(arguments).items()
         if value is not None and name in PRESETS["normal"]
     }
+    if unknown := set(arguments.scenarios) - SCENARIOS.keys():
+        sys.exit(f"There is no scenario {', '.join(sorted(unknown))}. There are: {', '.join(SCENARIOS)}.")
     results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     for name in arguments.scenarios or SCENARIOS:
         contestants = chosen(arguments.only or CONTESTANTS_OF.get(name, CONTESTANTS))
@@ -137,7 +139,10 @@ def parser() -> argparse.ArgumentParser:
         "run", parents=[common, results], help="measure scenarios, and write the page"
     )
     command.add_argument(
-        "scenarios", nargs="*", metavar="scenario", help=f"of {', '.join(SCENARIOS)}; or all"
+        "scenarios",
+        nargs="*",
+        metavar="scenario",
+        help=f"of {', '.join(SCENARIOS)}; all of them when none is named",
     )
     command.add_argument(
         "--preset", choices=PRESETS, default="normal", help="how much: normal takes 20 minutes"

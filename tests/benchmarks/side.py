@@ -133,7 +133,7 @@ class Side:
             per_second=float(per_second[1]),
             cpu=used * 1e6 / int(done[1]),
             latencies=[
-                float(found) for found in re.findall(r"^ +([\d.]+) +\d+  (?!\\set)", output, re.MULTILINE)
+                float(found) for found in re.findall(r"^ +([\d.]+) +\d+ +(?![ \\])", output, re.MULTILINE)
             ],
             windows=[
                 float(found) for found in re.findall(r"^progress: .*?([\d.]+) tps", output, re.MULTILINE)
