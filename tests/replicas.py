@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 from honua_schema.models import Base
+from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import psycopg
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-PATIENCE = 300  # seconds; what is waited for takes a moment
 TABLES = sorted(Base.metadata.tables)
 PUBLISH = f"CREATE PUBLICATION honua FOR TABLE {', '.join(TABLES)} WITH (publish_via_partition_root = true)"
 
@@ -72,16 +70,6 @@ def follow(replica: EmbeddedServer, primary: EmbeddedServer, programs: Path) -> 
         for path in (data, *data.rglob("*")):
             os.chown(path, owner.st_uid, owner.st_gid)
     replica.start()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something is so, and return what it is then."""
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it did not come to pass")
 
 
 def catch_up(source: Connection) -> None:

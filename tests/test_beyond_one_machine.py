@@ -29,8 +29,8 @@ from replicas import (
     TABLES,
     catch_up,
     follow,
-    until,
 )
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from waiting import PATIENCE, until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy import URL
 
     from build_queue.driver import Queue
 
 WORKER = Path(__file__).parents[2] / "docs" / "examples" / "worker.py"
-PATIENCE = 60  # seconds; what is waited for takes a fraction of one
 
 
 class Start(Protocol):
@@ -58,16 +59,6 @@ def start(database: URL) -> Iterator[Start]:
     for worker in workers:
         worker.kill()
         worker.communicate()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something is so, and return what it is then."""
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it did not come to pass")
 
 
 def wait_for(file: Path) -> str:
