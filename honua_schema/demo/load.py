@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import uuid
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -232,6 +232,9 @@ def _copier(
         (conninfo, world.seed, world.anchor, world.volume),
     )
     try:
+        # All of them before the first piece: the pool misses one that starts while another dies, and would
+        # wait for it for ever.
+        wait([executor.submit(_be_ready) for _ in range(processes)])
         yield copy
     except BrokenProcessPool as error:
         message = "A process that was loading data was ended from outside, perhaps for want of memory."
@@ -247,6 +250,10 @@ def _start_process(conninfo: str, seed: int, anchor: datetime, volume: Any) -> N
     global _loader_of_process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one reports it
     _loader_of_process = Loader(conninfo, Generator(World(seed=seed, anchor=anchor, volume=volume)))
+
+
+def _be_ready() -> None:
+    """Do nothing: that it was called means that its process has started."""
 
 
 def _copy_in_process(piece: Piece) -> int:
