@@ -187,6 +187,7 @@ def configure(options: Mapping[str, Any], **arguments: Any) -> MigrationContext:
         arguments |= {
             "target_metadata": Base.metadata,
             "include_name": plugin.include_name,
+            "render_item": plugin.render_item,
             "autogenerate_plugins": [*AUTOGENERATE_PLUGINS, plugin.register()],
             "process_revision_directives": revision.process_directives,
         }

@@ -342,12 +342,7 @@ object (kind, table_name, name, classid, objid, subid, owner, properties) AS (
                 ) || ')'
                 WHEN 'd' THEN concat_ws(
                     ' ', 'DOMAIN AS', format_type(t.typbasetype, t.typtypmod),
-                    CASE WHEN t.typnotnull THEN 'NOT NULL' END, 'DEFAULT ' || t.typdefault,
-                    (
-                        SELECT string_agg(pg_get_constraintdef(c.oid, true), ' ' ORDER BY c.conname)
-                        FROM pg_constraint AS c
-                        WHERE c.contypid = t.oid
-                    )
+                    CASE WHEN t.typnotnull THEN 'NOT NULL' END, 'DEFAULT ' || t.typdefault
                 )
                 WHEN 'c' THEN '(' || (
                     SELECT string_agg(
@@ -365,6 +360,21 @@ object (kind, table_name, name, classid, objid, subid, owner, properties) AS (
             SELECT FROM pg_class AS c WHERE c.oid = t.typrelid AND c.relkind = 'c'
         ))
       AND (CAST('pg_type' AS regclass), t.oid) NOT IN (SELECT f.classid, f.objid FROM foreign_object AS f)
+
+    UNION ALL
+    SELECT
+        'constraint',
+        n.prefix || t.typname,
+        quote_ident(c.conname),
+        CAST('pg_constraint' AS regclass),
+        c.oid,
+        0,
+        NULL,
+        jsonb_build_object('definition', pg_get_constraintdef(c.oid, true))
+    FROM pg_type AS t
+    JOIN namespace AS n ON n.oid = t.typnamespace
+    JOIN pg_constraint AS c ON c.contypid = t.oid AND c.contype = 'c'
+    WHERE (CAST('pg_type' AS regclass), t.oid) NOT IN (SELECT f.classid, f.objid FROM foreign_object AS f)
 
     UNION ALL  -- what is too rare for properties of its own: operators, collations, text search configurations ...
     SELECT

@@ -6,6 +6,15 @@ SELECT format(
 )
 FROM pg_constraint AS c
 WHERE c.connamespace = current_schema()::regnamespace AND c.contype = 'c' AND c.conname = ANY (:names)
+  AND c.contypid = 0
+UNION ALL
+SELECT format(
+    'ALTER DOMAIN %1$s DROP CONSTRAINT %2$I; ALTER DOMAIN %1$s ADD CONSTRAINT %2$I %3$s',
+    CAST(c.contypid AS regtype), c.conname, pg_get_constraintdef(c.oid)
+)
+FROM pg_constraint AS c
+WHERE c.connamespace = current_schema()::regnamespace AND c.contype = 'c' AND c.conname = ANY (:names)
+  AND c.contypid <> 0
 UNION ALL
 SELECT format(
     'DROP INDEX %s; %s',

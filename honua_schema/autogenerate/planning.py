@@ -1,7 +1,8 @@
 """From differences to the operations that a revision needs.
 
-In upgrade() that is, in this order: run changed scripts, drop what is gone or cannot be replaced, change the
-tables, create and replace, grant. downgrade() does the opposite in the opposite order.
+In upgrade() that is, in this order: run changed scripts, drop what is gone or cannot be replaced, create
+domains, change the tables, change and drop domains, create and replace, grant. downgrade() does the opposite
+in the opposite order.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from alembic.operations import ops
 
 from honua_schema import sqlfile
 from honua_schema.autogenerate import statements
+from honua_schema.autogenerate.catalog import Identity
 from honua_schema.autogenerate.operations import (
     CreateSqlObjectOp,
     DropSqlObjectOp,
@@ -24,13 +26,14 @@ from honua_schema.autogenerate.operations import (
     ReplaceSqlObjectOp,
 )
 from honua_schema.models import Base
+from honua_schema.models.base import Domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from alembic.operations.ops import MigrateOperation
 
-    from honua_schema.autogenerate.catalog import Catalog, Identity, Key, Properties
+    from honua_schema.autogenerate.catalog import Catalog, Key, Properties
     from honua_schema.autogenerate.comparison import Comparison
     from honua_schema.autogenerate.differences import Difference
     from honua_schema.sqlfile import SqlObject
@@ -58,15 +61,19 @@ def plan(
         reflect: Returns a table as it is in the database.
     """
     of_objects = _ObjectPlan(comparison, list(declared), frozen, table_operations)
+    of_domains = _DomainPlan(comparison, table_operations)
     of_grants = _GrantPlan(comparison, of_objects.dropped)
     before = [
         *of_objects.scripts(),
         *of_grants.restoring_in_downgrade(),
         *of_objects.policy_drops(),
         *of_objects.drops(),
+        *of_domains.creations(),
     ]
     after = [
         *_plan_tables(comparison, table_operations, reflect),
+        *of_domains.changes(),
+        *of_domains.drops(),
         *of_objects.creations(),
         *of_objects.policy_creations(),
         *of_grants.granting(),
@@ -119,7 +126,7 @@ class _ObjectPlan:
         policies = self._policies(self.comparison.deployed)
         removed = {key for key in self.frozen if key[0] in IN_FILES and key not in self.current}
         removed |= policies - self._policies(self.comparison.declared)
-        altered = set(_altered(self.table_operations))
+        altered = {*_altered(self.table_operations), *_retyped(self.comparison)}
         names = {name for _, _, name in altered}
         unreplaceable = {key for key in self.changed if not _is_replaceable(key, self.comparison, names)}
         ours = self.frozen.keys() | policies
@@ -201,6 +208,22 @@ def _altered(operations: Iterable[Any]) -> Iterator[Key]:
                 yield "column", operation.table_name, operation.column_name
             case ops.DropTableOp():
                 yield "table", None, operation.table_name
+
+
+def _retyped(comparison: Comparison) -> Iterator[Key]:
+    """Yield the columns whose domain has to be made of another type."""
+    for difference in comparison.differences:
+        if difference.kind == "type" and difference.aspect == "definition":
+            for column in _columns_of(difference.name, comparison.deployed):
+                yield "column", column.table, column.name
+
+
+def _columns_of(domain: str, catalog: Catalog) -> list[Identity]:
+    return [
+        identity
+        for identity, properties in catalog.items()
+        if identity.kind == "column" and properties["type"] == domain
+    ]
 
 
 def _is_replaceable(key: Key, comparison: Comparison, altered: Collection[str]) -> bool:
@@ -311,16 +334,103 @@ def _find(table: sa.Table, identity: Identity) -> sa.Constraint | sa.Index | Non
     return next((each for each in candidates if each.name == identity.name), None)
 
 
-def _replace_constraint(identity: Identity, difference: Difference) -> ExecuteStatementsOp:
+def _replace_constraint(
+    identity: Identity, difference: Difference, kind: str = "TABLE"
+) -> ExecuteStatementsOp:
     def replace(old: str | None, new: str | None) -> str:
-        drop = f"ALTER TABLE {identity.table} DROP CONSTRAINT {identity.name};"
-        add = f"ALTER TABLE {identity.table} ADD CONSTRAINT {identity.name} {new};"
+        drop = f"ALTER {kind} {identity.table} DROP CONSTRAINT {identity.name};"
+        add = f"ALTER {kind} {identity.table} ADD CONSTRAINT {identity.name} {new};"
         return "\n".join([*([drop] if old else []), *([add] if new else [])])
 
     found, declared = difference.found, difference.declared
     return ExecuteStatementsOp(
         identity, difference.aspect, replace(found, declared), replace(declared, found)
     )
+
+
+@dataclass(frozen=True)
+class _DomainPlan:
+    """What happens to the domains that are the types of columns."""
+
+    comparison: Comparison
+    table_operations: list[Any]
+
+    @cached_property
+    def declared(self) -> dict[str, Domain]:
+        types = (column.type for table in Base.metadata.tables.values() for column in table.columns)
+        return {each.name: each for each in types if isinstance(each, Domain)}
+
+    def creations(self) -> Iterator[MigrateOperation]:
+        for identity in self.comparison.declared:
+            if identity.kind == "type" and identity not in self.comparison.deployed:
+                create = self.declared[identity.name].create_statement
+                yield ExecuteStatementsOp(identity, "existence", create, f"DROP DOMAIN {identity.name};")
+
+    def changes(self) -> Iterator[MigrateOperation]:
+        for difference in self.comparison.differences:
+            identity = difference.identity
+            if identity.kind == "type" and difference.aspect == "definition":
+                create = self.declared[identity.name].create_statement
+                yield ExecuteStatementsOp(
+                    identity,
+                    difference.aspect,
+                    self._retype(identity, self.comparison.declared, create),
+                    self._retype(identity, self.comparison.deployed, self._create_deployed(identity)),
+                )
+            elif identity.kind == "type" and difference.aspect == "comment":
+                sides = self.comparison.deployed[identity], self.comparison.declared[identity]
+                forward = statements.alter(identity, difference.aspect, *sides)
+                backward = statements.alter(identity, difference.aspect, *reversed(sides))
+                yield ExecuteStatementsOp(identity, difference.aspect, forward or "", backward or "")
+            elif identity.kind == "constraint" and identity.table in self.declared and self._stays(identity):
+                yield _replace_constraint(identity, difference, "DOMAIN")
+
+    def drops(self) -> Iterator[MigrateOperation]:
+        tables = {
+            *Base.metadata.tables,
+            *(getattr(each, "table_name", None) for each in self.table_operations),
+        }
+        for identity in self.comparison.deployed:
+            if identity.kind == "type" and identity not in self.comparison.declared:
+                columns = _columns_of(identity.name, self.comparison.deployed)
+                if columns and all(column.table in tables for column in columns):
+                    create = self._create_deployed(identity)
+                    yield ExecuteStatementsOp(identity, "existence", f"DROP DOMAIN {identity.name};", create)
+
+    def _stays(self, constraint: Identity) -> bool:
+        """Return whether the domain of a constraint is there, and stays of the same type."""
+        domain = Identity("type", None, str(constraint.table))
+        declared, deployed = (
+            catalog.get(domain, {}).get("definition")
+            for catalog in (self.comparison.declared, self.comparison.deployed)
+        )
+        return declared == deployed
+
+    def _create_deployed(self, identity: Identity) -> str:
+        properties = self.comparison.deployed[identity]
+        rules = "".join(
+            f" CONSTRAINT {each.name} {definition['definition']}"
+            for each, definition in self.comparison.deployed.items()
+            if each.kind == "constraint" and each.table == identity.name
+        )
+        comment = statements.alter(identity, "comment", {}, properties)
+        base = properties["definition"].removeprefix("DOMAIN ")
+        return f"CREATE DOMAIN {identity.name} {base}{rules};\n{comment}"
+
+    @staticmethod
+    def _retype(identity: Identity, catalog: Catalog, create: str) -> str:
+        """Return statements that make a domain anew: PostgreSQL does not change what it is made of."""
+        base = catalog[identity]["definition"].removeprefix("DOMAIN AS ")
+        columns = [
+            f"ALTER TABLE {column.table} ALTER COLUMN {column.name} TYPE "
+            for column in _columns_of(identity.name, catalog)
+        ]
+        return "\n".join((
+            *(f"{column}{base};" for column in columns),
+            f"DROP DOMAIN {identity.name};",
+            create,
+            *(f"{column}{identity.name};" for column in columns),
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy.dialects.postgresql import DOMAIN, JSONB
 
 from honua_schema import sqlfile
 from honua_schema.autogenerate import planning
 from honua_schema.autogenerate.comparison import compare
 from honua_schema.autogenerate.operations import FrozenCopy, flatten
 from honua_schema.models import Base
+from honua_schema.models.base import Domain
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -81,6 +83,27 @@ def frozen_copies(scripts: ScriptDirectory | None) -> dict[Key, FrozenCopy]:
         for revision in revisions
         for each in sqlfile.load_objects(sqlfile.FROZEN / revision)
     }
+
+
+def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+    """Write down a domain that a revision uses as a column's type, as something that is there already.
+
+    Args:
+        kind: What is to be written down.
+        item: A type, if `kind` says so.
+        context: The revision's.
+    """
+    if kind != "type" or not isinstance(item, Domain | DOMAIN):
+        return False
+    match item.data_type:
+        case sa.Enum(length=length):
+            data_type = f"sa.String(length={length})"
+        case JSONB():
+            data_type = "postgresql.JSONB()"
+        case other:
+            data_type = f"sa.{other!r}"
+    context.imports.add("from sqlalchemy.dialects import postgresql")
+    return f"postgresql.DOMAIN({item.name!r}, {data_type}, create_type=False)"
 
 
 def include_name(name: str | None, type_: str, _: Any) -> bool:

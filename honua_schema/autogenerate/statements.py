@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from honua_schema.autogenerate.catalog import Identity, Properties
 
-COMMENTED = ("index", "constraint", "sequence", "schema")
+COMMENTED = ("index", "constraint", "sequence", "schema", "type")
 """What has comments that neither Alembic nor an SQL file makes."""
 
 WITH_GRANT_OPTION = " WITH GRANT OPTION"

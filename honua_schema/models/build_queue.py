@@ -33,6 +33,7 @@ from honua_schema.models.base import (
     json_object,
     one_of,
     partitioned_by_month,
+    rules_in_domains,
 )
 from honua_schema.models.core import Architecture
 
@@ -89,6 +90,7 @@ class EventSeverity(enum.StrEnum):
     CRITICAL = "critical"
 
 
+@rules_in_domains
 class BuildQueue(Base):
     """A build: ordered, claimed by a worker, and ended."""
 
@@ -287,6 +289,7 @@ class BuildQueue(Base):
     )
 
 
+@rules_in_domains
 class BuildResult(Base):
     """The outcome of a build's last attempt; earlier attempts stay in build_events."""
 

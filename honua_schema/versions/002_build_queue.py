@@ -31,6 +31,66 @@ VIEWS = (
 
 def upgrade() -> None:
     """Create the tables of the queue, and the views on them."""
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_manifest_json AS JSONB CONSTRAINT ck_build_queue_manifest_json_object CHECK (jsonb_typeof(VALUE) = 'object');\n"
+        "COMMENT ON DOMAIN build_queue_manifest_json IS 'Values of build_queue.manifest_json';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_status AS VARCHAR(20) CONSTRAINT ck_build_queue_status_allowed CHECK (VALUE IN ('queued', 'building', 'success', 'failed', 'cancelled', 'timeout'));\n"
+        "COMMENT ON DOMAIN build_queue_status IS 'Values of build_queue.status';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_priority AS INTEGER CONSTRAINT ck_build_queue_priority_range CHECK (VALUE >= 1 AND VALUE <= 10);\n"
+        "COMMENT ON DOMAIN build_queue_priority IS 'Values of build_queue.priority';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_progress_percent AS INTEGER CONSTRAINT ck_build_queue_progress_percent_range CHECK (VALUE >= 0 AND VALUE <= 100);\n"
+        "COMMENT ON DOMAIN build_queue_progress_percent IS 'Values of build_queue.progress_percent';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_total_steps AS INTEGER CONSTRAINT ck_build_queue_total_steps_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_queue_total_steps IS 'Values of build_queue.total_steps';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_steps_completed AS INTEGER CONSTRAINT ck_build_queue_steps_completed_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_queue_steps_completed IS 'Values of build_queue.steps_completed';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_architecture AS VARCHAR(20) CONSTRAINT ck_build_queue_architecture_allowed CHECK (VALUE IN ('amd64', 'arm64'));\n"
+        "COMMENT ON DOMAIN build_queue_architecture IS 'Values of build_queue.architecture';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_build_args AS JSONB CONSTRAINT ck_build_queue_build_args_object CHECK (jsonb_typeof(VALUE) = 'object');\n"
+        "COMMENT ON DOMAIN build_queue_build_args IS 'Values of build_queue.build_args';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_estimated_duration_seconds AS INTEGER CONSTRAINT ck_build_queue_estimated_duration_seconds_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_queue_estimated_duration_seconds IS 'Values of build_queue.estimated_duration_seconds';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_max_duration_seconds AS INTEGER CONSTRAINT ck_build_queue_max_duration_seconds_range CHECK (VALUE >= 1);\n"
+        "COMMENT ON DOMAIN build_queue_max_duration_seconds IS 'Values of build_queue.max_duration_seconds';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_estimated_memory_mb AS INTEGER CONSTRAINT ck_build_queue_estimated_memory_mb_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_queue_estimated_memory_mb IS 'Values of build_queue.estimated_memory_mb';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_estimated_cpu_cores AS NUMERIC(3, 1) CONSTRAINT ck_build_queue_estimated_cpu_cores_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
+        "COMMENT ON DOMAIN build_queue_estimated_cpu_cores IS 'Values of build_queue.estimated_cpu_cores';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_retry_count AS INTEGER CONSTRAINT ck_build_queue_retry_count_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_queue_retry_count IS 'Values of build_queue.retry_count';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_max_retries AS INTEGER CONSTRAINT ck_build_queue_max_retries_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_queue_max_retries IS 'Values of build_queue.max_retries';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_queue_admission AS VARCHAR(20) CONSTRAINT ck_build_queue_admission_allowed CHECK (VALUE IN ('ready', 'waiting', 'delayed'));\n"
+        "COMMENT ON DOMAIN build_queue_admission IS 'Values of build_queue.admission';"
+    )
     op.create_table(
         "build_queue",
         sa.Column(
@@ -52,20 +112,22 @@ def upgrade() -> None:
         ),
         sa.Column(
             "manifest_json",
-            postgresql.JSONB(astext_type=sa.Text()),
+            postgresql.DOMAIN(
+                "build_queue_manifest_json", postgresql.JSONB(astext_type=sa.Text()), create_type=False
+            ),
             nullable=False,
             comment="What to build, as a JSON object",
         ),
         sa.Column(
             "status",
-            sa.String(length=20),
+            postgresql.DOMAIN("build_queue_status", sa.String(length=20), create_type=False),
             server_default="queued",
             nullable=False,
             comment="queued and building go on; success, failed, cancelled and timeout end the build",
         ),
         sa.Column(
             "priority",
-            sa.Integer(),
+            postgresql.DOMAIN("build_queue_priority", sa.Integer(), create_type=False),
             server_default="5",
             nullable=False,
             comment="From 1 to 10; higher is claimed first",
@@ -97,7 +159,7 @@ def upgrade() -> None:
         ),
         sa.Column(
             "progress_percent",
-            sa.Integer(),
+            postgresql.DOMAIN("build_queue_progress_percent", sa.Integer(), create_type=False),
             server_default="0",
             nullable=False,
             comment="Progress that the worker reported",
@@ -105,10 +167,15 @@ def upgrade() -> None:
         sa.Column(
             "current_step", sa.String(length=255), nullable=True, comment="Step that the worker reported"
         ),
-        sa.Column("total_steps", sa.Integer(), nullable=True, comment="Number of steps that the build has"),
+        sa.Column(
+            "total_steps",
+            postgresql.DOMAIN("build_queue_total_steps", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Number of steps that the build has",
+        ),
         sa.Column(
             "steps_completed",
-            sa.Integer(),
+            postgresql.DOMAIN("build_queue_steps_completed", sa.Integer(), create_type=False),
             server_default="0",
             nullable=False,
             comment="Steps that the worker has done",
@@ -134,48 +201,61 @@ def upgrade() -> None:
         ),
         sa.Column(
             "architecture",
-            sa.String(length=20),
+            postgresql.DOMAIN("build_queue_architecture", sa.String(length=20), create_type=False),
             server_default="amd64",
             nullable=True,
             comment="Processor architecture to build for; NULL given at INSERT becomes amd64",
         ),
         sa.Column(
             "build_args",
-            postgresql.JSONB(astext_type=sa.Text()),
+            postgresql.DOMAIN(
+                "build_queue_build_args", postgresql.JSONB(astext_type=sa.Text()), create_type=False
+            ),
             server_default=sa.text("'{}'::jsonb"),
             nullable=True,
             comment="Arguments of the build, as a JSON object",
         ),
         sa.Column(
-            "estimated_duration_seconds", sa.Integer(), nullable=True, comment="How long the build may take"
+            "estimated_duration_seconds",
+            postgresql.DOMAIN("build_queue_estimated_duration_seconds", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="How long the build may take",
         ),
         sa.Column(
             "max_duration_seconds",
-            sa.Integer(),
+            postgresql.DOMAIN("build_queue_max_duration_seconds", sa.Integer(), create_type=False),
             server_default="3600",
             nullable=True,
             comment="How long an attempt may take; NULL is unlimited",
         ),
         sa.Column(
             "estimated_memory_mb",
-            sa.Integer(),
+            postgresql.DOMAIN("build_queue_estimated_memory_mb", sa.Integer(), create_type=False),
             nullable=True,
             comment="Memory the build may need, in megabytes",
         ),
         sa.Column(
             "estimated_cpu_cores",
-            sa.Numeric(precision=3, scale=1),
+            postgresql.DOMAIN(
+                "build_queue_estimated_cpu_cores", sa.Numeric(precision=3, scale=1), create_type=False
+            ),
             nullable=True,
             comment="Processor cores the build may need",
         ),
         sa.Column(
             "retry_count",
-            sa.Integer(),
+            postgresql.DOMAIN("build_queue_retry_count", sa.Integer(), create_type=False),
             server_default="0",
             nullable=False,
             comment="Retries so far; with worker_id it fences out late workers",
         ),
-        sa.Column("max_retries", sa.Integer(), server_default="3", nullable=False, comment="Retries allowed"),
+        sa.Column(
+            "max_retries",
+            postgresql.DOMAIN("build_queue_max_retries", sa.Integer(), create_type=False),
+            server_default="3",
+            nullable=False,
+            comment="Retries allowed",
+        ),
         sa.Column(
             "last_retry_at",
             sa.DateTime(timezone=True),
@@ -210,47 +290,11 @@ def upgrade() -> None:
         ),
         sa.Column(
             "admission",
-            sa.String(length=20),
+            postgresql.DOMAIN("build_queue_admission", sa.String(length=20), create_type=False),
             server_default="ready",
             nullable=False,
             comment="Whether a queued build may be claimed: ready, waiting (the customer is at max_concurrent_builds) or delayed (until queued_at); kept by triggers",
         ),
-        sa.CheckConstraint(
-            "admission IN ('ready', 'waiting', 'delayed')", name=op.f("ck_build_queue_admission_allowed")
-        ),
-        sa.CheckConstraint(
-            "architecture IN ('amd64', 'arm64')", name=op.f("ck_build_queue_architecture_allowed")
-        ),
-        sa.CheckConstraint(
-            "estimated_cpu_cores >= 0 AND estimated_cpu_cores < 'NaN'",
-            name=op.f("ck_build_queue_estimated_cpu_cores_range"),
-        ),
-        sa.CheckConstraint(
-            "jsonb_typeof(build_args) = 'object'", name=op.f("ck_build_queue_build_args_object")
-        ),
-        sa.CheckConstraint(
-            "jsonb_typeof(manifest_json) = 'object'", name=op.f("ck_build_queue_manifest_json_object")
-        ),
-        sa.CheckConstraint(
-            "status IN ('queued', 'building', 'success', 'failed', 'cancelled', 'timeout')",
-            name=op.f("ck_build_queue_status_allowed"),
-        ),
-        sa.CheckConstraint(
-            "estimated_duration_seconds >= 0", name=op.f("ck_build_queue_estimated_duration_seconds_range")
-        ),
-        sa.CheckConstraint("estimated_memory_mb >= 0", name=op.f("ck_build_queue_estimated_memory_mb_range")),
-        sa.CheckConstraint(
-            "max_duration_seconds >= 1", name=op.f("ck_build_queue_max_duration_seconds_range")
-        ),
-        sa.CheckConstraint("max_retries >= 0", name=op.f("ck_build_queue_max_retries_range")),
-        sa.CheckConstraint("priority >= 1 AND priority <= 10", name=op.f("ck_build_queue_priority_range")),
-        sa.CheckConstraint(
-            "progress_percent >= 0 AND progress_percent <= 100",
-            name=op.f("ck_build_queue_progress_percent_range"),
-        ),
-        sa.CheckConstraint("retry_count >= 0", name=op.f("ck_build_queue_retry_count_range")),
-        sa.CheckConstraint("steps_completed >= 0", name=op.f("ck_build_queue_steps_completed_range")),
-        sa.CheckConstraint("total_steps >= 0", name=op.f("ck_build_queue_total_steps_range")),
         sa.ForeignKeyConstraint(
             ["customer_id", "target_registry_id"],
             ["registry_credentials.customer_id", "registry_credentials.id"],
@@ -272,6 +316,42 @@ def upgrade() -> None:
             "autovacuum_analyze_scale_factor": "0.02",
         },
     )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_actual_duration_seconds AS NUMERIC(10, 2) CONSTRAINT ck_build_results_actual_duration_seconds_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
+        "COMMENT ON DOMAIN build_results_actual_duration_seconds IS 'Values of build_results.actual_duration_seconds';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_peak_memory_mb AS INTEGER CONSTRAINT ck_build_results_peak_memory_mb_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_results_peak_memory_mb IS 'Values of build_results.peak_memory_mb';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_peak_cpu_percent AS NUMERIC(5, 2) CONSTRAINT ck_build_results_peak_cpu_percent_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
+        "COMMENT ON DOMAIN build_results_peak_cpu_percent IS 'Values of build_results.peak_cpu_percent';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_disk_usage_mb AS INTEGER CONSTRAINT ck_build_results_disk_usage_mb_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_results_disk_usage_mb IS 'Values of build_results.disk_usage_mb';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_total_layers AS INTEGER CONSTRAINT ck_build_results_total_layers_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_results_total_layers IS 'Values of build_results.total_layers';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_cache_layers_used AS INTEGER CONSTRAINT ck_build_results_cache_layers_used_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_results_cache_layers_used IS 'Values of build_results.cache_layers_used';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_new_layers_built AS INTEGER CONSTRAINT ck_build_results_new_layers_built_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_results_new_layers_built IS 'Values of build_results.new_layers_built';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_final_image_size_bytes AS BIGINT CONSTRAINT ck_build_results_final_image_size_bytes_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_results_final_image_size_bytes IS 'Values of build_results.final_image_size_bytes';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_results_push_duration_seconds AS NUMERIC(10, 2) CONSTRAINT ck_build_results_push_duration_seconds_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
+        "COMMENT ON DOMAIN build_results_push_duration_seconds IS 'Values of build_results.push_duration_seconds';"
+    )
     op.create_table(
         "build_results",
         sa.Column(
@@ -292,24 +372,56 @@ def upgrade() -> None:
         ),
         sa.Column(
             "actual_duration_seconds",
-            sa.Numeric(precision=10, scale=2),
+            postgresql.DOMAIN(
+                "build_results_actual_duration_seconds", sa.Numeric(precision=10, scale=2), create_type=False
+            ),
             nullable=False,
             comment="How long the attempt took",
         ),
-        sa.Column("peak_memory_mb", sa.Integer(), nullable=True, comment="Most memory in use, in megabytes"),
+        sa.Column(
+            "peak_memory_mb",
+            postgresql.DOMAIN("build_results_peak_memory_mb", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Most memory in use, in megabytes",
+        ),
         sa.Column(
             "peak_cpu_percent",
-            sa.Numeric(precision=5, scale=2),
+            postgresql.DOMAIN(
+                "build_results_peak_cpu_percent", sa.Numeric(precision=5, scale=2), create_type=False
+            ),
             nullable=True,
             comment="Most processor time in use, in percent of one core",
         ),
-        sa.Column("disk_usage_mb", sa.Integer(), nullable=True, comment="Disk space in use, in megabytes"),
-        sa.Column("total_layers", sa.Integer(), nullable=True, comment="Layers of the image"),
         sa.Column(
-            "cache_layers_used", sa.Integer(), nullable=True, comment="Layers taken from the layer cache"
+            "disk_usage_mb",
+            postgresql.DOMAIN("build_results_disk_usage_mb", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Disk space in use, in megabytes",
         ),
-        sa.Column("new_layers_built", sa.Integer(), nullable=True, comment="Layers built anew"),
-        sa.Column("final_image_size_bytes", sa.BigInteger(), nullable=True, comment="Size of the image"),
+        sa.Column(
+            "total_layers",
+            postgresql.DOMAIN("build_results_total_layers", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Layers of the image",
+        ),
+        sa.Column(
+            "cache_layers_used",
+            postgresql.DOMAIN("build_results_cache_layers_used", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Layers taken from the layer cache",
+        ),
+        sa.Column(
+            "new_layers_built",
+            postgresql.DOMAIN("build_results_new_layers_built", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Layers built anew",
+        ),
+        sa.Column(
+            "final_image_size_bytes",
+            postgresql.DOMAIN("build_results_final_image_size_bytes", sa.BigInteger(), create_type=False),
+            nullable=True,
+            comment="Size of the image",
+        ),
         sa.Column(
             "image_digest",
             sa.String(length=71),
@@ -328,7 +440,9 @@ def upgrade() -> None:
         ),
         sa.Column(
             "push_duration_seconds",
-            sa.Numeric(precision=10, scale=2),
+            postgresql.DOMAIN(
+                "build_results_push_duration_seconds", sa.Numeric(precision=10, scale=2), create_type=False
+            ),
             nullable=True,
             comment="How long the push took",
         ),
@@ -354,26 +468,6 @@ def upgrade() -> None:
             nullable=False,
             comment="The customer whose build it is; kept by triggers",
         ),
-        sa.CheckConstraint(
-            "actual_duration_seconds >= 0 AND actual_duration_seconds < 'NaN'",
-            name=op.f("ck_build_results_actual_duration_seconds_range"),
-        ),
-        sa.CheckConstraint(
-            "peak_cpu_percent >= 0 AND peak_cpu_percent < 'NaN'",
-            name=op.f("ck_build_results_peak_cpu_percent_range"),
-        ),
-        sa.CheckConstraint(
-            "push_duration_seconds >= 0 AND push_duration_seconds < 'NaN'",
-            name=op.f("ck_build_results_push_duration_seconds_range"),
-        ),
-        sa.CheckConstraint("cache_layers_used >= 0", name=op.f("ck_build_results_cache_layers_used_range")),
-        sa.CheckConstraint("disk_usage_mb >= 0", name=op.f("ck_build_results_disk_usage_mb_range")),
-        sa.CheckConstraint(
-            "final_image_size_bytes >= 0", name=op.f("ck_build_results_final_image_size_bytes_range")
-        ),
-        sa.CheckConstraint("new_layers_built >= 0", name=op.f("ck_build_results_new_layers_built_range")),
-        sa.CheckConstraint("peak_memory_mb >= 0", name=op.f("ck_build_results_peak_memory_mb_range")),
-        sa.CheckConstraint("total_layers >= 0", name=op.f("ck_build_results_total_layers_range")),
         sa.ForeignKeyConstraint(
             ["build_cache_id"],
             ["build_cache_registry.id"],
@@ -566,4 +660,34 @@ def downgrade() -> None:
     op.drop_table("build_events")
     op.drop_table("build_artifacts")
     op.drop_table("build_results")
+    sqlfile.execute(
+        "DROP DOMAIN "
+        "build_results_actual_duration_seconds, "
+        "build_results_peak_memory_mb, "
+        "build_results_peak_cpu_percent, "
+        "build_results_disk_usage_mb, "
+        "build_results_total_layers, "
+        "build_results_cache_layers_used, "
+        "build_results_new_layers_built, "
+        "build_results_final_image_size_bytes, "
+        "build_results_push_duration_seconds;"
+    )
     op.drop_table("build_queue")
+    sqlfile.execute(
+        "DROP DOMAIN "
+        "build_queue_manifest_json, "
+        "build_queue_status, "
+        "build_queue_priority, "
+        "build_queue_progress_percent, "
+        "build_queue_total_steps, "
+        "build_queue_steps_completed, "
+        "build_queue_architecture, "
+        "build_queue_build_args, "
+        "build_queue_estimated_duration_seconds, "
+        "build_queue_max_duration_seconds, "
+        "build_queue_estimated_memory_mb, "
+        "build_queue_estimated_cpu_cores, "
+        "build_queue_retry_count, "
+        "build_queue_max_retries, "
+        "build_queue_admission;"
+    )

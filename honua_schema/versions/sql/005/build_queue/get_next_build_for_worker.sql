@@ -84,8 +84,8 @@ BEGIN
             ))
             RETURNING b.*
         )
-        SELECT c.id, c.manifest_json, c.customer_id, c.priority, c.retry_count, c.manifest_hash, c.build_args,
-            c.target_registry_id, c.timeout_at
+        SELECT c.id, c.manifest_json::jsonb, c.customer_id, c.priority::integer, c.retry_count::integer, c.manifest_hash,
+            c.build_args::jsonb, c.target_registry_id, c.timeout_at
         FROM claimed AS c
         ORDER BY c.priority DESC, c.queued_at;
         EXIT WHEN FOUND OR admit_waiting_builds() = 0;
