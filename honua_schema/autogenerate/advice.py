@@ -14,6 +14,7 @@ from honua_schema.autogenerate.operations import (
     ExecuteStatementsOp,
     SqlObjectOp,
 )
+from honua_schema.models.base import domains
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -212,6 +213,9 @@ def _advise_checked_constraint(operation: ops.AddConstraintOp) -> Advice:
 
 def _advise_statements(operation: ExecuteStatementsOp) -> Advice:
     identity = operation.identity
+    column = domains().get(identity.table or identity.name)
+    if column is not None:
+        return _advise_domain(operation, column.table.name)
     table = identity.name if identity.kind == "table" and not identity.is_partition else identity.table
     match operation.aspect:
         case "grants" | "comment":
@@ -224,6 +228,21 @@ def _advise_statements(operation: ExecuteStatementsOp) -> Advice:
                 break_of_service=f"Nobody can use {table} while it is rewritten",
             )
     return Advice(lock=f"ACCESS EXCLUSIVE on {table} for a moment")
+
+
+def _advise_domain(operation: ExecuteStatementsOp, table: str) -> Advice:
+    identity = operation.identity
+    if identity.kind == "constraint" and "ADD CONSTRAINT" in operation.forward:
+        return Advice(
+            lock=f"SHARE on {table} while its rows are checked",
+            break_of_service=f"Writers of {table} wait while all its rows are checked",
+        )
+    if identity.kind == "type" and operation.aspect == "definition":
+        return Advice(
+            lock=f"ACCESS EXCLUSIVE on {table} while it is rewritten",
+            break_of_service=f"Nobody can use {table} while it is rewritten with all its indexes",
+        )
+    return Advice()
 
 
 def _advise_sql_object(operation: SqlObjectOp, created: FrozenCopy | None) -> Advice:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from alembic.operations import ops
@@ -26,7 +26,7 @@ from honua_schema.autogenerate.operations import (
     ReplaceSqlObjectOp,
 )
 from honua_schema.models import Base
-from honua_schema.models.base import Domain
+from honua_schema.models.base import domains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from honua_schema.autogenerate.catalog import Catalog, Key, Properties
     from honua_schema.autogenerate.comparison import Comparison
     from honua_schema.autogenerate.differences import Difference
+    from honua_schema.models.base import Domain
     from honua_schema.sqlfile import SqlObject
 
 IN_FILES = ("function", "view", "trigger")
@@ -222,7 +223,9 @@ def _columns_of(domain: str, catalog: Catalog) -> list[Identity]:
     return [
         identity
         for identity, properties in catalog.items()
-        if identity.kind == "column" and properties["type"] == domain
+        if identity.kind == "column"
+        and properties["type"] == domain
+        and Identity("table", None, str(identity.table)) in catalog
     ]
 
 
@@ -357,8 +360,7 @@ class _DomainPlan:
 
     @cached_property
     def declared(self) -> dict[str, Domain]:
-        types = (column.type for table in Base.metadata.tables.values() for column in table.columns)
-        return {each.name: each for each in types if isinstance(each, Domain)}
+        return {name: cast("Domain", column.type) for name, column in domains().items()}
 
     def creations(self) -> Iterator[MigrateOperation]:
         for identity in self.comparison.declared:

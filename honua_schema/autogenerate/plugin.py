@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy.dialects.postgresql import DOMAIN, JSONB
+from sqlalchemy.types import UserDefinedType
 
 from honua_schema import sqlfile
 from honua_schema.autogenerate import planning
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
     from honua_schema.autogenerate.catalog import Key
+
+# SQLAlchemy 2.1 omits this, and warns when it reflects an index in descending order on such a column.
+DOMAIN.operator_classes = UserDefinedType.operator_classes
 
 NAME = "honua_schema.autogenerate"
 """The plugin's name, for the option autogenerate_plugins."""

@@ -28,7 +28,7 @@ HOOK = "honua_schema"
 
 # As PostgreSQL writes down IN ('a', 'b') on a varchar; what it makes of that is spelled otherwise again.
 LIST_OF_VALUES = re.compile(
-    r"\(?(\w+)\)?::text (= ANY|<> ALL) "
+    r"(\(\w+\)|\b\w+)::text (= ANY|<> ALL) "
     r"\(\(?ARRAY\[((?:'[^'\\]*'::character varying(?:, )?)+)\]\)?::text\[\]\)"
 )
 
@@ -113,6 +113,5 @@ def _tidy_up(file: Path) -> None:
 
 def _as_people_write(match: re.Match[str]) -> str:
     column, operator, values = match.groups()
-    return (
-        f"{column} {'IN' if operator == '= ANY' else 'NOT IN'} ({values.replace('::character varying', '')})"
-    )
+    verb = "IN" if operator == "= ANY" else "NOT IN"
+    return f"{column.strip('()')} {verb} ({values.replace('::character varying', '')})"

@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
+    from sqlalchemy import Column, Table
     from sqlalchemy.types import TypeEngine
 
 NAMING_CONVENTION = {
@@ -199,6 +199,16 @@ def rules_in_domains(model: type[ModelType]) -> type[ModelType]:
         ):
             event.listen(table, moment, DDL(statement))  # type: ignore[no-untyped-call]
     return model
+
+
+def domains() -> dict[str, Column[Any]]:
+    """Return the columns whose types are domains, by the domains' names."""
+    return {
+        column.type.name: column
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, Domain)
+    }
 
 
 def index(name: str, *keys: Any, serves: str, **options: Any) -> Index:

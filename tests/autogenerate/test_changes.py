@@ -21,6 +21,10 @@ QUEUE = "models/build_queue.py"
 INTAKE = "models/intake.py"
 PRIVILEGES = "sql/system/privileges.toml"
 
+CUSTOMER_OF_BUILD = '    customer: Mapped[Customer] = relationship(back_populates="builds")\n'
+EXTRA = '    extra: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="More")\n\n'
+FINITE_CORES = '        finite("estimated_cpu_cores"),\n'
+EXTRA_RULE = '        json_object("extra"),\n'
 FIRST_RELATIONSHIP_OF_CUSTOMER = (
     '    license: Mapped[License | None] = relationship(back_populates="customer"'
 )
@@ -123,6 +127,14 @@ def insert(path: str, before: str, text: str) -> Edit:
     return lambda project: project.insert(path, before, text)
 
 
+def both(first: Edit, second: Edit) -> Edit:
+    def edit(project: ProjectCopy) -> None:
+        first(project)
+        second(project)
+
+    return edit
+
+
 def write(path: str, text: str) -> Edit:
     return lambda project: project.write(path, text)
 
@@ -179,11 +191,36 @@ CHANGES = {
         (
             'sqlfile.drop("002/build_queue/active_builds.sql")',
             "Nobody can use build_queue while it is rewritten",
-            "op.alter_column(",
-            "SET DEFAULT '5'::bigint",
+            "ALTER COLUMN priority TYPE bigint;",
+            "DROP DOMAIN build_queue_priority;",
+            "CREATE DOMAIN build_queue_priority AS BIGINT",
+            "ALTER COLUMN priority TYPE build_queue_priority;",
             'sqlfile.create("002/build_queue/active_builds.sql")',
             "GRANT SELECT ON active_builds TO honua_app",
         ),
+    ),
+    "allow another value of a domain": Change(
+        replace(QUEUE, '    TIMEOUT = "timeout"\n', '    TIMEOUT = "timeout"\n    LOST = "lost"\n'),
+        (
+            "Writers of build_queue wait while all its rows are checked",
+            "ALTER DOMAIN build_queue_status DROP CONSTRAINT ck_build_queue_status_allowed;",
+            "ALTER DOMAIN build_queue_status ADD CONSTRAINT ck_build_queue_status_allowed CHECK",
+            "'lost'",
+        ),
+    ),
+    "give a column a domain": Change(
+        insert(QUEUE, FINITE_CORES, EXTRA_RULE),
+        ("CREATE DOMAIN build_queue_extra AS JSONB", "op.alter_column(", "postgresql.DOMAIN("),
+        prepare=insert(QUEUE, CUSTOMER_OF_BUILD, EXTRA),
+    ),
+    "add a column with a domain": Change(
+        both(insert(QUEUE, CUSTOMER_OF_BUILD, EXTRA), insert(QUEUE, FINITE_CORES, EXTRA_RULE)),
+        ("CREATE DOMAIN build_queue_extra AS JSONB", "op.add_column(", "postgresql.DOMAIN("),
+    ),
+    "drop a column with a domain": Change(
+        both(replace(QUEUE, EXTRA, ""), replace(QUEUE, EXTRA_RULE, "")),
+        ("op.drop_column(", "DROP DOMAIN build_queue_extra;"),
+        prepare=both(insert(QUEUE, CUSTOMER_OF_BUILD, EXTRA), insert(QUEUE, FINITE_CORES, EXTRA_RULE)),
     ),
     "require a value": Change(
         replace(QUEUE, "storage_path: Mapped[str | None]", "storage_path: Mapped[str]"),

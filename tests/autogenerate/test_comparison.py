@@ -150,6 +150,10 @@ def test_another_owner_of_everything_is_no_drift(connection: Connection, engine:
                     SELECT format('ALTER FUNCTION %s OWNER TO keeper', p.oid::regprocedure)
                     FROM pg_proc AS p
                     WHERE p.pronamespace = 'public'::regnamespace AND p.prolang <> 13
+                    UNION ALL
+                    SELECT format('ALTER DOMAIN %s OWNER TO keeper', t.oid::regtype)
+                    FROM pg_type AS t
+                    WHERE t.typnamespace = 'public'::regnamespace AND t.typtype = 'd'
                 LOOP
                     EXECUTE v_statement;
                 END LOOP;

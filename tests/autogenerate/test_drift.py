@@ -230,9 +230,9 @@ DRIFT = {
         "constraint customers.ck_customers_tier_allowed is missing",
     ),
     "check changed": Drift(
-        "ALTER TABLE build_queue DROP CONSTRAINT ck_build_queue_priority_range,"
-        " ADD CONSTRAINT ck_build_queue_priority_range CHECK (priority >= 1 AND priority <= 11)",
-        "constraint build_queue.ck_build_queue_priority_range: definition",
+        "ALTER TABLE licenses DROP CONSTRAINT ck_licenses_max_registries_range,"
+        " ADD CONSTRAINT ck_licenses_max_registries_range CHECK (max_registries >= 1)",
+        "constraint licenses.ck_licenses_max_registries_range: definition",
     ),
     "check of values changed": Drift(
         "ALTER TABLE customers DROP CONSTRAINT ck_customers_tier_allowed,"
@@ -241,14 +241,52 @@ DRIFT = {
         "constraint customers.ck_customers_tier_allowed: definition",
     ),
     "check not validated": Drift(
-        "ALTER TABLE build_queue DROP CONSTRAINT ck_build_queue_priority_range,"
-        " ADD CONSTRAINT ck_build_queue_priority_range CHECK (priority >= 1 AND priority <= 10) NOT VALID",
-        "constraint build_queue.ck_build_queue_priority_range: definition",
+        "ALTER TABLE licenses DROP CONSTRAINT ck_licenses_max_registries_range,"
+        " ADD CONSTRAINT ck_licenses_max_registries_range CHECK (max_registries >= 0) NOT VALID",
+        "constraint licenses.ck_licenses_max_registries_range: definition",
     ),
     "check not inherited": Drift(
-        "ALTER TABLE build_queue DROP CONSTRAINT ck_build_queue_priority_range,"
-        " ADD CONSTRAINT ck_build_queue_priority_range CHECK (priority >= 1 AND priority <= 10) NO INHERIT",
-        "constraint build_queue.ck_build_queue_priority_range: definition",
+        "ALTER TABLE licenses DROP CONSTRAINT ck_licenses_max_registries_range,"
+        " ADD CONSTRAINT ck_licenses_max_registries_range CHECK (max_registries >= 0) NO INHERIT",
+        "constraint licenses.ck_licenses_max_registries_range: definition",
+    ),
+    "rule of a domain dropped": Drift(
+        "ALTER DOMAIN build_queue_status DROP CONSTRAINT ck_build_queue_status_allowed",
+        "constraint build_queue_status.ck_build_queue_status_allowed is missing",
+    ),
+    "rule of a domain changed": Drift(
+        "ALTER DOMAIN build_queue_priority DROP CONSTRAINT ck_build_queue_priority_range;"
+        " ALTER DOMAIN build_queue_priority ADD CONSTRAINT ck_build_queue_priority_range CHECK (VALUE > 0)",
+        "constraint build_queue_priority.ck_build_queue_priority_range: definition",
+    ),
+    "rule of a domain not validated": Drift(
+        "ALTER DOMAIN build_queue_priority DROP CONSTRAINT ck_build_queue_priority_range;"
+        " ALTER DOMAIN build_queue_priority ADD CONSTRAINT ck_build_queue_priority_range"
+        " CHECK (VALUE >= 1 AND VALUE <= 10) NOT VALID",
+        "constraint build_queue_priority.ck_build_queue_priority_range: definition",
+    ),
+    "rule of a domain renamed": Drift(
+        "ALTER DOMAIN build_queue_priority RENAME CONSTRAINT ck_build_queue_priority_range TO extra",
+        "constraint build_queue_priority.ck_build_queue_priority_range is missing",
+    ),
+    "rule of a domain added": Drift(
+        "ALTER DOMAIN build_queue_priority ADD CONSTRAINT extra CHECK (VALUE <> 7)",
+        "constraint build_queue_priority.extra is not declared",
+    ),
+    "domain that forbids NULL": Drift(
+        "ALTER DOMAIN build_queue_total_steps SET NOT NULL", "type build_queue_total_steps: definition"
+    ),
+    "domain with a default": Drift(
+        "ALTER DOMAIN build_queue_total_steps SET DEFAULT 7", "type build_queue_total_steps: definition"
+    ),
+    "domain renamed": Drift(
+        "ALTER DOMAIN build_queue_total_steps RENAME TO extra", "type build_queue_total_steps is missing"
+    ),
+    "comment of a domain": Drift(
+        "COMMENT ON DOMAIN build_queue_total_steps IS NULL", "type build_queue_total_steps: comment"
+    ),
+    "column without its domain": Drift(
+        "ALTER TABLE build_queue ALTER total_steps TYPE integer", "column build_queue.total_steps: type"
     ),
     "check added": Drift(
         "ALTER TABLE customers ADD CONSTRAINT extra CHECK (tier <> '')",

@@ -167,11 +167,13 @@ class Queue:
         return value
 
     def columns(self, relation: str) -> list[tuple[str, str]]:
-        """Return the names and types of a table's or view's columns."""
+        """Return the names and types of a table's or view's columns; of a domain, what it is made of."""
         return [
             tuple(row)
             for row in self.rows(
-                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+                "SELECT a.attname, CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)"
+                " ELSE format_type(a.atttypid, a.atttypmod) END"
+                " FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
                 " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
                 relation,
             )

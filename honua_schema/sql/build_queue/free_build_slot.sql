@@ -5,6 +5,11 @@ AS $$
 DECLARE
     v_customer_id varchar;
 BEGIN
+    -- A claim takes the slot that the build has.
+    IF NEW.status = 'building' AND OLD.status = 'queued' AND OLD.admission = 'ready' THEN
+        RETURN NULL;
+    END IF;
+
     IF NEW.customer_id <> OLD.customer_id THEN
         UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
     END IF;

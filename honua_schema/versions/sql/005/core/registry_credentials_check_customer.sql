@@ -1,10 +1,7 @@
 CREATE OR REPLACE TRIGGER registry_credentials_check_customer
     BEFORE INSERT OR UPDATE OF customer_id ON registry_credentials
     FOR EACH ROW
-    WHEN (
-        NEW.customer_id IS DISTINCT FROM nullif(current_setting('honua.customer_id', true), '')
-        AND row_security_active('public.registry_credentials')
-    )
+    WHEN (row_security_active('public.registry_credentials'::regclass))
     EXECUTE FUNCTION refuse_foreign_row();
 
 COMMENT ON TRIGGER registry_credentials_check_customer ON registry_credentials IS
