@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,21 @@ def test_a_claim_reads_the_same_with_ten_thousand_builds_queued(queue: Queue, ar
     fill(queue, 10_000)
 
     assert queue.buffers(claim) <= few + 20
+
+
+def test_the_view_of_active_builds_reads_none_that_have_ended(queue: Queue) -> None:
+    query = "SELECT * FROM active_builds"
+    customer = fill(queue, 10)
+    add_license(queue.connection, customer, max_concurrent_builds=5, max_builds_per_month=None)
+    queue.order(customer, queued_at=datetime.now(UTC) + timedelta(days=1))
+    queue.run("VACUUM ANALYZE build_queue")
+    few = queue.buffers(query)
+
+    queue.order_many(20_000, queue.customer(), "status", "'success'")
+    queue.run("VACUUM ANALYZE build_queue")
+
+    assert len(queue.rows(query)) == 11
+    assert queue.buffers(query) <= few + 20
 
 
 def test_builds_of_a_customer_at_its_limit_slow_no_other_claim(queue: Queue) -> None:
