@@ -477,6 +477,22 @@ def test_it_puts_right_what_was_changed_behind_the_triggers(queue: Queue) -> Non
         assert queue.admissions(customer) == ["ready"] * 2 + ["waiting"] * 3
 
 
+@pytest.mark.parametrize("admission", ["waiting", "ready"])
+def test_a_build_that_has_ended_gets_no_slot_whatever_was_written_behind_the_triggers(
+    queue: Queue, admission: str
+) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    ended = queue.order(customer, priority=9)
+    queue.cancel(ended)
+    order = queue.order(customer)
+    queue.run("UPDATE build_queue SET admission = 'waiting' WHERE id = %s", ended)
+    queue.run("UPDATE build_queue SET admission = %s WHERE id = %s", admission, order)
+
+    queue.value("SELECT admit_builds(%s)", customer)
+
+    assert (queue.build(ended).admission, queue.build(order).admission) == ("waiting", "ready")
+
+
 def test_a_build_that_ends_while_its_customer_gets_a_limit_wakes_the_next(
     queue: Queue, connect: Connect
 ) -> None:

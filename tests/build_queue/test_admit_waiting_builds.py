@@ -68,6 +68,31 @@ def test_every_customer_with_a_free_slot_is_seen_to_and_no_other(queue: Queue) -
     assert queue.value("SELECT admit_waiting_builds()") == 0
 
 
+def test_a_customer_without_a_licence_is_seen_to_though_others_have_one(queue: Queue) -> None:
+    queue.customer(max_concurrent_builds=1)
+    missed = queue.order(queue.customer())
+    queue.run("UPDATE build_queue SET admission = 'waiting' WHERE id = %s", missed)
+
+    assert queue.value("SELECT admit_waiting_builds()") == 1
+
+    assert queue.build(missed).admission == "ready"
+
+
+def test_a_customer_whose_licence_is_locked_is_passed_over_and_the_others_are_seen_to(
+    queue: Queue, connect: Connect
+) -> None:
+    customers = [queue.customer(max_concurrent_builds=1) for _ in range(3)]
+    missed = [queue.order(customer) for customer in customers]
+    queue.run("UPDATE build_queue SET admission = 'waiting'")
+    queue.run("SET lock_timeout = '200ms'")
+    someone = Queue(connect(autocommit=False))
+    someone.run("SELECT FROM licenses WHERE customer_id = %s FOR UPDATE", customers[1])
+
+    assert queue.value("SELECT admit_waiting_builds()") == 2
+
+    assert [queue.build(each).admission for each in missed] == ["ready", "waiting", "ready"]
+
+
 def test_a_claim_by_an_idle_worker_costs_as_much_as_there_are_customers_not_builds(queue: Queue) -> None:
     for _ in range(3):
         customer = queue.customer()

@@ -84,6 +84,36 @@ def test_the_same_call_again_returns_the_same_result_and_changes_nothing(queue: 
     assert (queue.build(order), queue.result(order)) == (build, result)
 
 
+def test_each_of_a_workers_builds_is_answered_again_with_its_own_result(queue: Queue) -> None:
+    for _ in range(3):
+        queue.order()
+    claims = queue.claim_many(3)
+    results = [queue.complete(claimed) for claimed in claims]
+    assert len(set(results)) == 3
+
+    assert [queue.complete(claimed) for claimed in claims] == results
+
+
+def test_nobody_else_is_told_the_result(queue: Queue) -> None:
+    queue.order()
+    claimed = queue.claim("worker-1")
+    queue.complete(claimed)
+
+    assert queue.complete(claimed, p_worker_id="worker-2") is None
+
+
+def test_a_call_for_an_earlier_attempt_is_not_told_the_result_of_the_last(queue: Queue) -> None:
+    order = queue.order()
+    first = queue.claim()
+    queue.complete(first, success=False)
+    queue.retry(order)
+    second = queue.claim()
+    result_id = queue.complete(second, success=False)
+
+    assert queue.complete(first, success=False) is None
+    assert queue.complete(second, success=False) == result_id
+
+
 def test_sixteen_equal_calls_at_once_make_one_result(queue: Queue, connect: Connect) -> None:
     order = queue.order()
     claimed = queue.claim()

@@ -28,6 +28,18 @@ def test_a_build_whose_time_is_up_ends_and_is_returned(queue: Queue) -> None:
     assert build.worker_id == "worker-1"
 
 
+def test_builds_time_out_whatever_their_customers_licence_says(queue: Queue) -> None:
+    customers = [
+        queue.customer(),
+        queue.customer(max_concurrent_builds=None),
+        queue.customer(max_concurrent_builds=1),
+    ]
+    orders = [queue.order(customer) for customer in customers]
+    assert len(queue.claim_many(3)) == 3
+
+    assert {row.build_id for row in queue.let_time_out(*orders)} == set(orders)
+
+
 def test_a_build_times_out_when_its_maximum_duration_has_passed(queue: Queue) -> None:
     order = queue.order(max_duration_seconds=1)
     queue.claim()

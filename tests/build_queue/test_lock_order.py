@@ -40,6 +40,7 @@ def lock_build(somebody: psycopg.Connection[Any], build_id: UUID) -> None:
 def test_a_build_of_an_unlimited_customer_ends_without_the_license(
     queue: Queue, somebody: psycopg.Connection[Any]
 ) -> None:
+    queue.customer(max_concurrent_builds=1)
     customer = queue.customer(max_concurrent_builds=None)
     queue.order(customer)
     claimed = queue.claim()

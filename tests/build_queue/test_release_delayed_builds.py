@@ -56,6 +56,29 @@ def test_builds_that_are_due_go_before_later_ones_that_nobody_has_claimed(queue:
     assert [claimed.priority for claimed in queue.claim_many(10)] == [5, 3]
 
 
+def test_a_build_that_has_ended_is_not_released(queue: Queue) -> None:
+    customer = queue.customer()
+    order_due(queue, 1, customer, "status", "'cancelled'")
+
+    assert release(queue) == 0
+
+    assert queue.value("SELECT admission FROM build_queue") == "delayed"
+
+
+def test_builds_of_an_unlimited_customer_are_released_without_its_licence(
+    queue: Queue, connect: Callable[..., psycopg.Connection[Any]]
+) -> None:
+    queue.customer(max_concurrent_builds=1)
+    customer = queue.customer(max_concurrent_builds=None)
+    order_due(queue, 2, customer)
+    connect(autocommit=False).execute("SELECT FROM licenses FOR UPDATE")
+    queue.run("SET lock_timeout = '200ms'")
+
+    assert release(queue) == 2
+
+    assert queue.admissions(customer) == ["ready", "ready"]
+
+
 def test_the_oldest_are_released_first_when_there_is_a_limit(queue: Queue) -> None:
     customer = queue.customer()
     order_due(queue, 3, customer)

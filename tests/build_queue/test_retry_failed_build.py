@@ -40,6 +40,18 @@ def test_a_failed_build_returns_to_the_queue_as_new(queue: Queue) -> None:
     assert build.worker_assigned_at is None
 
 
+def test_of_several_builds_the_one_that_failed_is_retried_and_no_other(queue: Queue) -> None:
+    before, failed, after = queue.order(status="success"), fail(queue), queue.order(status="success")
+
+    assert [queue.retry(order) for order in (before, failed, after)] == [False, True, False]
+
+    assert [queue.build(order).status for order in (before, failed, after)] == [
+        "success",
+        "queued",
+        "success",
+    ]
+
+
 def test_a_build_that_timed_out_returns_to_the_queue(queue: Queue) -> None:
     order = queue.order()
     queue.claim()

@@ -199,6 +199,30 @@ def test_the_same_key_of_another_customer_is_another_order(queue: Queue) -> None
         assert queue.order(queue.customer(max_builds_per_month=1), idempotency_key="order-1")
 
 
+def test_the_key_of_another_customers_order_is_no_way_around_the_quota(queue: Queue) -> None:
+    queue.order(idempotency_key="order-1")
+    customer = queue.customer(max_builds_per_month=0)
+
+    refused(queue, customer, "max_builds_per_month", idempotency_key="order-1")
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+@pytest.mark.parametrize(
+    "other", [{"status": "success"}, {"queued_at": TOMORROW}, {"status": "queued"}, {"status": "building"}]
+)
+def test_an_order_for_which_a_slot_is_free_is_ready_at_once_and_written_once(
+    queue: Queue, other: dict[str, Any], theirs: bool
+) -> None:
+    customer, another = queue.customer(max_concurrent_builds=1), queue.customer()
+    queue.order(another if theirs else customer, **other)
+
+    build = queue.build(queue.order(customer))
+
+    takes_the_slot = not theirs and other.get("status") in ("queued", "building")
+    assert build.admission == ("waiting" if takes_the_slot else "ready")
+    assert build.updated_at == build.created_at
+
+
 def test_one_order_sent_sixteen_times_at_once_is_queued_once(queue: Queue, connect: Connect) -> None:
     customer = queue.customer(max_builds_per_month=1, max_concurrent_builds=1)
     clients = [Queue(connect()) for _ in range(16)]
