@@ -63,10 +63,13 @@ def test_a_credential_out_of_use_does_not_count(
     assert active(connection) == 2
 
 
-def test_revoking_one_makes_room_for_another(connection: Connection, customer: str) -> None:
+@pytest.mark.parametrize("change", ["revoked_at = now()", "is_active = false"])
+def test_taking_one_out_of_use_makes_room_for_another(
+    connection: Connection, customer: str, change: str
+) -> None:
     connection.execute(
-        "UPDATE registry_credentials SET revoked_at = now()"
-        " WHERE id = (SELECT id FROM registry_credentials LIMIT 1)"
+        f"UPDATE registry_credentials SET {change}"
+        " WHERE id = (SELECT id FROM registry_credentials LIMIT 1)".encode()
     )
     add_registry_credential(connection, customer)
     assert active(connection) == 2

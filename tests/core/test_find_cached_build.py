@@ -53,6 +53,16 @@ def test_the_highest_admitted_tier_is_preferred(connection: Connection) -> None:
     assert found(connection, customer) == [entries["pro"]]
 
 
+def test_an_entry_of_another_manifest_is_not_offered(connection: Connection) -> None:
+    customer = add_customer(connection, tier="pro")
+    add_cache_entry(connection, tier="pro")
+    assert found(connection, customer) == []
+
+    entry = add_entry(connection)
+
+    assert found(connection, customer) == [entry]
+
+
 def test_each_architecture_is_answered_by_itself(connection: Connection) -> None:
     customer = add_customer(connection)
     amd64 = add_entry(connection, architecture="amd64")

@@ -112,10 +112,13 @@ def test_only_active_unrevoked_registries_and_running_builds_are_in_use(connecti
 def test_other_customers_do_not_count(connection: Connection) -> None:
     customer = add_licensed_customer(connection)
     add_build(connection)
+    add_build(connection, status="building")
     add_registry_credential(connection)
 
     counted = usage(connection, customer)
-    assert (counted.builds_this_month, counted.active_registries) == (0, 0)
+    assert (counted.builds_this_month, counted.active_registries, counted.current_concurrent_builds) == (
+        0,
+    ) * 3
 
 
 @pytest.mark.parametrize("customer", ["unlicensed", "nobody", None])

@@ -41,6 +41,22 @@ def test_without_a_licence_it_is_null(connection: Connection, isolation: Isolati
 
 
 @pytest.mark.parametrize("isolation", IsolationLevel)
+def test_each_customer_is_alone_with_its_own_licence(
+    connection: Connection, connect: Connect, isolation: IsolationLevel
+) -> None:
+    for limit in (3, 4):
+        add_license(connection, add_customer(connection, f"customer-of-{limit}"), max_registries=limit)
+    other = connect(autocommit=False)
+    for each in (connection, other):
+        each.set_isolation_level(isolation)
+    connection.execute("SET lock_timeout = '200ms'")
+
+    lock = "SELECT (lock_license(%s)).max_registries"
+    assert value(other, lock, "customer-of-4") == 4
+    assert value(connection, lock, "customer-of-3") == 3
+
+
+@pytest.mark.parametrize("isolation", IsolationLevel)
 def test_nobody_else_gets_the_licence_meanwhile(
     connection: Connection, connect: Connect, customer: str, isolation: IsolationLevel
 ) -> None:

@@ -64,6 +64,25 @@ def test_any_other_credential_stays(connection: Connection, columns: dict[str, A
     assert row(connection, "SELECT * FROM registry_credentials") == before
 
 
+def test_of_several_credentials_only_those_that_are_due_are_revoked(connection: Connection) -> None:
+    customer = add_customer(connection)
+    due, other = (
+        add_registry_credential(
+            connection,
+            customer,
+            registry_name=status,
+            validation_status=status,
+            last_validated_at=days_ago(8),
+        )
+        for status in ("invalid", "valid")
+    )
+
+    assert [each.credential_id for each in revoke(connection)] == [due]
+
+    in_use = rows(connection, "SELECT id FROM registry_credentials WHERE is_active AND revoked_at IS NULL")
+    assert in_use == [(other,)]
+
+
 def test_one_that_was_never_validated_counts_from_its_last_change(connection: Connection) -> None:
     number = add_registry_credential(connection, validation_status="invalid", updated_at=days_ago(8))
 

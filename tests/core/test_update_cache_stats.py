@@ -53,6 +53,17 @@ def test_hits_count_and_customers_count_once(connection: Connection) -> None:
     assert_exact(connection)
 
 
+def test_an_access_counts_for_its_own_entry_and_no_other(connection: Connection) -> None:
+    entries = [add_cache_entry(connection) for _ in range(3)]
+
+    for number, entry in enumerate(entries):
+        for _ in range(number):
+            add_cache_access(connection, entry)
+
+    assert [entry_of(connection, entry).cache_hit_count for entry in entries] == [0, 1, 2]
+    assert_exact(connection)
+
+
 def test_the_customer_who_built_it_is_served_but_made_no_hit(connection: Connection) -> None:
     entry = add_cache_entry(connection)
 

@@ -57,6 +57,13 @@ def test_a_recent_message_keeps_it_active(connection: Connection) -> None:
     assert expire(connection) == []
 
 
+def test_none_was_silent_before_it_began(connection: Connection) -> None:
+    conversation = add_conversation(connection, started_at=hours_ago(23))
+    add_message(connection, conversation, created_at=hours_ago(48))
+
+    assert expire(connection) == []
+
+
 @pytest.mark.parametrize("status", ["completed", "abandoned", "error"])
 def test_one_that_has_ended_stays_as_it_is(connection: Connection, status: str) -> None:
     add_conversation(connection, status=status, started_at=hours_ago(48))
