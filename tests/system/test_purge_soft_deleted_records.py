@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg import errors
 
+from build_queue.driver import Queue, wait_until_blocked
 from builders import (
     add_artifact,
     add_build,
@@ -117,6 +119,42 @@ def test_a_record_in_use_is_left_to_the_next_run(connection: Connection, connect
     assert purge(connection) == dict.fromkeys(TABLES, 0)
     using.rollback()
     assert purge(connection) == dict.fromkeys(TABLES, 1)
+
+
+def test_the_licence_of_a_customer_that_stays_is_not_waited_for(
+    connection: Connection, connect: Connect
+) -> None:
+    gone = add_customer(connection, deleted_at=days_ago(31))
+    add_license(connection, gone)
+    stays = [add_customer(connection, deleted_at=deleted_at) for deleted_at in (days_ago(29), None)]
+    using = connect(autocommit=False)
+    for customer in stays:
+        add_license(connection, customer)
+        using.execute("SELECT FROM licenses WHERE customer_id = %s FOR UPDATE", [customer])
+    connection.execute("SET lock_timeout = '1s'")
+
+    assert purge(connection)["customers"] == 1
+
+    assert values(connection, "SELECT customer_id FROM licenses ORDER BY customer_id") == sorted(stays)
+
+
+def test_a_customer_that_is_restored_while_its_licence_is_waited_for_stays(
+    connection: Connection, connect: Connect
+) -> None:
+    restored, gone = (add_customer(connection, deleted_at=days_ago(31)) for _ in range(2))
+    for customer in (restored, gone):
+        add_license(connection, customer)
+    restoring = connect(autocommit=False)
+    restoring.execute("SELECT FROM licenses WHERE customer_id = %s FOR UPDATE", [restored])
+
+    with ThreadPoolExecutor() as threads:
+        purged = threads.submit(purge, connection)
+        wait_until_blocked(Queue(restoring))
+        restoring.execute("UPDATE customers SET deleted_at = NULL WHERE customer_id = %s", [restored])
+        restoring.commit()
+        assert purged.result()["customers"] == 1
+
+    assert values(connection, "SELECT customer_id FROM licenses") == [restored]
 
 
 @pytest.mark.parametrize(
