@@ -61,6 +61,8 @@ HARMLESS = {
     "admit_builds: q.status IN ('queued', 'building') (2)": _NAMES_THE_INDEX,
     "admit_waiting_builds: b.status = 'queued' (2)": "only queued builds wait; it names the index",
     "admit_waiting_builds: w.customer_id IS NOT NULL (2)": _SPARES_A_CALL,
+    "get_license_quota_usage: b.status IN ('queued', 'building')": _NAMES_THE_INDEX,
+    "get_license_quota_usage: b.admission = 'ready'": "builds that run are ready; it names the index",
     "get_next_build_for_worker: b.status = 'queued'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.admission = 'delayed'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.queued_at <= v_now": _SPARES_A_CALL,
