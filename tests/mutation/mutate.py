@@ -55,7 +55,6 @@ TESTS = (
 
 _NAMES_THE_INDEX = "the conditions beside it say more; it names the index"
 _SPARES_A_CALL = "spares a call that would find nothing"
-_SPARES_THE_LOCK = "spares waiting for a slot that is there"
 HARMLESS = {
     "admit_builds: q.status IN ('queued', 'building')": _NAMES_THE_INDEX,
     "admit_builds: q.status IN ('queued', 'building') (2)": _NAMES_THE_INDEX,
@@ -66,9 +65,7 @@ HARMLESS = {
     "get_next_build_for_worker: b.status = 'queued'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.admission = 'delayed'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.queued_at <= v_now": _SPARES_A_CALL,
-    "release_delayed_builds: l.max_concurrent_builds IS NOT NULL": _SPARES_THE_LOCK,
     "release_delayed_builds: r.admission = 'waiting'": _SPARES_A_CALL,
-    "requeue_build: l.max_concurrent_builds IS NOT NULL": _SPARES_THE_LOCK,
 }
 """Mutations that change what something costs, but not its outcome, with the reason."""
 
