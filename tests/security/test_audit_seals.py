@@ -186,3 +186,15 @@ def test_who_cancels_or_retries_a_build_is_recorded_and_workers_are_not(connecti
     ]
     assert {each.actor for each in recorded} == {"ada"}
     assert {each.customer_id for each in recorded} == {build.customer_id}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_seals_in_a_row_do_not_hide_what_comes_after(connection: Connection, limit: int) -> None:
+    for _ in range(2):
+        for _ in range(9):
+            add_customer(connection)
+        while rows(connection, "SELECT * FROM seal_audit_log(%s)", limit):
+            pass
+    last_change = value(connection, "SELECT max(id) FROM audit_log WHERE operation <> 'SEAL'")
+    assert value(connection, "SELECT max(last_id) FROM verify_audit_log()") >= last_change
+    assert set(states(connection)) == {"intact"}
