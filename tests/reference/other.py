@@ -307,6 +307,7 @@ def index(schema: Schema, links: Links) -> str:
         ("Roles", "roles.md", "who may do what"),
         ("Revisions", "revisions.md", "what each revision installs"),
         ("Command line", "command-line.md", "`honua-schema` and its commands"),
+        ("Performance", "performance.md", "the queue and the counters beside other systems, as measured"),
     ]
     return join(
         "# Reference",
