@@ -36,4 +36,5 @@ $$;
 COMMENT ON FUNCTION update_build_progress IS
     'Reports progress of a running build, and that its worker is alive. False when the build is not building, or '
     'no longer held by the worker and attempt that are given: the worker should stop. What is NULL stays as it was: '
-    'with nothing but NULL it is a mere sign of life. Errors: 22023 when the percentage is not between 0 and 100.';
+    'with nothing but NULL it is a mere sign of life. Errors: 22023 when the percentage is not between 0 and 100; '
+    '23514 when the number of steps is negative.';
