@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 import builders
 from honua_schema.models import Base
+from honua_schema.models.base import Domain, domains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,12 @@ UNIQUE_INDEXES = {
     for index in table.indexes
     if index.unique
 }
-CHECKS = {name: found for name, found in CONSTRAINTS.items() if isinstance(found[1], CheckConstraint)}
+DOMAINS: dict[str, tuple[Table, Any]] = {
+    column.type.rule: (column.table, column.type) for column in domains().values()
+}
+CHECKS = DOMAINS | {
+    name: found for name, found in CONSTRAINTS.items() if isinstance(found[1], CheckConstraint)
+}
 KEYS = {
     name: found
     for name, found in CONSTRAINTS.items()
@@ -124,14 +130,14 @@ OUTSIDE: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
 
 def test_every_named_constraint_is_tested(connection: Connection) -> None:
     found = connection.execute(
-        "SELECT c.conname AS name FROM pg_constraint AS c JOIN pg_class AS r ON r.oid = c.conrelid"
-        " WHERE r.relnamespace = 'public'::regnamespace AND r.relname <> 'alembic_version'"
-        " AND c.contype <> 'n'"
+        "SELECT c.conname AS name FROM pg_constraint AS c"
+        " WHERE c.connamespace = 'public'::regnamespace AND c.contype NOT IN ('n', 't')"
+        " AND c.conrelid <> 'alembic_version'::regclass AND c.conparentid = 0"
         " UNION SELECT r.relname FROM pg_index AS i JOIN pg_class AS r ON r.oid = i.indexrelid"
         " WHERE r.relnamespace = 'public'::regnamespace AND i.indisunique"
         " AND i.indrelid <> 'alembic_version'::regclass"
     ).fetchall()
-    assert {row.name for row in found} == CONSTRAINTS.keys() | UNIQUE_INDEXES.keys()
+    assert {row.name for row in found} == CONSTRAINTS.keys() | DOMAINS.keys() | UNIQUE_INDEXES.keys()
     assert UNIQUE_INDEXES.keys() == OUTSIDE.keys()
 
 
@@ -191,19 +197,21 @@ def test_a_unique_index_is_about_some_rows_only(connection: Connection, name: st
 def values_of(name: str, table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return values of a check's column that it accepts, and values that it refuses."""
     column_name, _, rule = name.removeprefix(f"ck_{table.name}_").rpartition("_")
-    column = table.columns[column_name]
+    data_type = table.columns[column_name].type
+    if isinstance(data_type, Domain):
+        data_type = data_type.data_type
     accepted: list[Any]
     refused: list[Any]
     if rule == "allowed":
-        assert isinstance(column.type, Enum)
-        accepted, refused = list(column.type.enums), ["other", ""]
+        assert isinstance(data_type, Enum)
+        accepted, refused = list(data_type.enums), ["other", ""]
     elif rule == "object":
         accepted, refused = [Jsonb({}), Jsonb({"a": 1})], [Jsonb([]), Jsonb("text"), Jsonb(None)]
     else:
         assert rule == "range"
         accepted, refused = [0, 1], [-1]
-        if isinstance(column.type, Numeric):
-            smallest = Decimal(1).scaleb(-(column.type.scale or 0))
+        if isinstance(data_type, Numeric):
+            smallest = Decimal(1).scaleb(-(data_type.scale or 0))
             accepted, refused = [0, smallest], [-smallest, "NaN"]
         accepted, refused = RANGES.get(column_name, (accepted, refused))
     return [{column_name: value} for value in accepted], [{column_name: value} for value in refused]
