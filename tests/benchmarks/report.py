@@ -99,7 +99,7 @@ EXPLANATIONS = {
     "hundred, beside an `INSERT` into a copy of the log and an `UPDATE` of a counter in one statement.",
     "instructions": "Thousands per operation, counted by callgrind: the difference of two runs of one "
     "client, through "
-    "prepared statements. They repeat within 2 %.",
+    "prepared statements. Most repeat within a few percent; what splits pages of indexes varies more.",
     "python": "The least of several runs, start of the interpreter included.",
 }
 
@@ -142,7 +142,7 @@ def page(results: Mapping[str, Any]) -> str:
         "<!-- Written by `make bench` from performance.json: do not edit. -->",
         (
             "What was measured, and how; every figure is of a run of `make bench`. Absolute figures are "
-            "those of a machine; ratios and instructions carry over."
+            "those of a machine; ratios and instructions carry over. What is missing from a table was not measured."
         ),
         f"Machine and versions: {described}.",
         "All servers have the same settings: "
