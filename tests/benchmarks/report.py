@@ -142,7 +142,8 @@ def page(results: Mapping[str, Any]) -> str:
         "<!-- Written by `make bench` from performance.json: do not edit. -->",
         (
             "What was measured, and how; every figure is of a run of `make bench`. Absolute figures are "
-            "those of a machine; ratios and instructions carry over. What is missing from a table was not measured."
+            "those of a machine; ratios and instructions carry over. What is missing "
+            "from a table was not measured."
         ),
         f"Machine and versions: {described}.",
         "All servers have the same settings: "
