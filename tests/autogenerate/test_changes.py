@@ -401,8 +401,8 @@ CHANGES = {
     "change what a view shows": Change(
         replace(
             "sql/build_queue/active_builds.sql",
-            "WHERE b.status IN ('queued', 'building');",
-            "WHERE b.status = 'building';",
+            "OR (b.status = 'queued' AND b.admission = 'delayed');",
+            "OR (b.status = 'cancelled' AND b.admission = 'ready');",
         ),
         ('sqlfile.create("{revision}/build_queue/active_builds.sql")',),
         frozen={"build_queue/active_builds.sql"},
