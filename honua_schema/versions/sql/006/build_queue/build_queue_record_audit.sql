@@ -1,7 +1,7 @@
 CREATE OR REPLACE TRIGGER build_queue_record_audit
     AFTER UPDATE OF status ON build_queue
     FOR EACH ROW
-    WHEN (NEW.status = ANY ('{cancelled,queued}'))
+    WHEN (OLD.status <> NEW.status AND NEW.status IN ('cancelled', 'queued'))
     EXECUTE FUNCTION record_audit('customer_id', 'status', 'queued_at', 'retry_count', 'worker_id');
 
 COMMENT ON TRIGGER build_queue_record_audit ON build_queue IS
