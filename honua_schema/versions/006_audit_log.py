@@ -22,11 +22,13 @@ branch_labels = None
 depends_on = None
 
 FUNCTIONS = (
+    "006/build_queue/record_build_audit.sql",
     "006/system/hash_audit_log.sql",
     "006/system/record_audit.sql",
     "006/system/refuse_audit_log_change.sql",
     "006/system/seal_audit_log.sql",
     "006/system/verify_audit_log.sql",
+    "006/system/write_audit_log.sql",
 )
 TRIGGERS = (
     "006/build_queue/build_queue_record_audit.sql",

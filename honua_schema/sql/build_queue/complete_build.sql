@@ -28,6 +28,7 @@ AS $$
 DECLARE
     v_status varchar := CASE WHEN p_success THEN varchar 'success' ELSE 'failed' END;
     v_now timestamptz := clock_timestamp();
+    v_customer_id varchar;
     v_result_id uuid;
 BEGIN
     IF p_success IS NULL OR p_actual_duration_seconds IS NULL THEN
@@ -36,32 +37,43 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed', HINT = 'A completed build has an outcome and a duration.';
     END IF;
 
-    -- The status must not lead the planner to the index on running builds: it fills with dead entries.
-    WITH completed AS (
-        UPDATE build_queue AS b
-        SET status = v_status,
-            completed_at = v_now,
-            progress_percent = CASE WHEN p_success THEN 100 ELSE b.progress_percent END,
-            updated_at = v_now
+    -- The status must not lead the planner to an index on running builds: it fills with dead entries.
+    UPDATE build_queue AS b
+    SET status = v_status,
+        completed_at = v_now,
+        progress_percent = CASE WHEN p_success THEN 100 ELSE b.progress_percent END,
+        updated_at = v_now
+    WHERE b.id = p_build_id
+      AND b.worker_id = p_worker_id
+      AND b.retry_count = p_retry_count
+      AND b.status IS NOT DISTINCT FROM 'building'
+    RETURNING b.customer_id INTO v_customer_id;
+
+    IF NOT FOUND THEN
+        -- The same call again, whose first answer got lost, is told the same.
+        SELECT r.id INTO v_result_id
+        FROM build_queue AS b
+        JOIN build_results AS r ON r.build_queue_id = b.id
         WHERE b.id = p_build_id
           AND b.worker_id = p_worker_id
           AND b.retry_count = p_retry_count
-          AND b.status IS NOT DISTINCT FROM 'building'
-        RETURNING b.id, b.customer_id
-    )
+          AND b.status = v_status;
+        RETURN v_result_id;
+    END IF;
+
     INSERT INTO build_results AS r (
         build_queue_id, success, exit_code, stdout_log, stderr_log, error_message, error_code,
         actual_duration_seconds, peak_memory_mb, peak_cpu_percent, disk_usage_mb, total_layers,
         cache_layers_used, new_layers_built, final_image_size_bytes, image_digest, image_tags,
         pushed_to_registry, push_duration_seconds, build_cache_id, created_at, customer_id
     )
-    SELECT
-        completed.id, p_success, p_exit_code, p_stdout_log, p_stderr_log, p_error_message, p_error_code,
+    VALUES (
+        p_build_id, p_success, p_exit_code, p_stdout_log, p_stderr_log, p_error_message, p_error_code,
         p_actual_duration_seconds, p_peak_memory_mb, p_peak_cpu_percent, p_disk_usage_mb, p_total_layers,
         p_cache_layers_used, p_new_layers_built, p_final_image_size_bytes, p_image_digest, p_image_tags,
         coalesce(p_pushed_to_registry, false), p_push_duration_seconds, p_build_cache_id, v_now,
-        completed.customer_id
-    FROM completed
+        v_customer_id
+    )
     ON CONFLICT (build_queue_id) DO UPDATE
     SET success = excluded.success,
         exit_code = excluded.exit_code,
@@ -85,17 +97,6 @@ BEGIN
         created_at = excluded.created_at,
         logs_truncated_at = NULL
     RETURNING r.id INTO v_result_id;
-
-    IF v_result_id IS NULL THEN
-        -- The same call again, whose first answer got lost, is told the same.
-        SELECT r.id INTO v_result_id
-        FROM build_queue AS b
-        JOIN build_results AS r ON r.build_queue_id = b.id
-        WHERE b.id = p_build_id
-          AND b.worker_id = p_worker_id
-          AND b.retry_count = p_retry_count
-          AND b.status = v_status;
-    END IF;
     RETURN v_result_id;
 END;
 $$;

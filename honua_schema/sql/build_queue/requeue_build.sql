@@ -4,9 +4,7 @@ SET search_path = public, pg_temp
 AS $$
 BEGIN
     NEW.architecture := coalesce(NEW.architecture, 'amd64');
-    IF NEW.status <> 'queued' THEN
-        NEW.admission := 'ready';
-    ELSIF (OLD.status, OLD.priority, OLD.queued_at, OLD.customer_id)
+    IF NEW.status <> 'queued' OR (OLD.status, OLD.priority, OLD.queued_at, OLD.customer_id)
         = (NEW.status, NEW.priority, NEW.queued_at, NEW.customer_id) THEN
         RETURN NEW;
     ELSIF NEW.queued_at > clock_timestamp() THEN

@@ -70,7 +70,10 @@ BEGIN
     NEW.admission := CASE
         WHEN NEW.status = 'queued' AND NEW.queued_at > clock_timestamp() THEN 'delayed' ELSE 'ready'
     END;
-    IF v_license.max_concurrent_builds IS NOT NULL AND NEW.status = 'queued' AND NEW.admission = 'ready' THEN
+    IF v_license.max_concurrent_builds IS NOT NULL AND NEW.status = 'building' THEN
+        -- The trigger after the insert makes it ready, and takes the slot from another.
+        NEW.admission := 'waiting';
+    ELSIF v_license.max_concurrent_builds IS NOT NULL AND NEW.status = 'queued' AND NEW.admission = 'ready' THEN
         SELECT count(*)::integer INTO v_builds
         FROM (
             SELECT

@@ -9,8 +9,8 @@ BEGIN
     -- the others need not; but one that stays open keeps them from it for no longer than a tenth of a second.
     IF coalesce(current_setting('honua.builds_announced', true), '') = ''
         AND pg_try_advisory_xact_lock(1903571246, v_tenth_of_second)
+        AND set_config('honua.builds_announced', 'true', true) = 'true'
     THEN
-        PERFORM set_config('honua.builds_announced', 'true', true);
         PERFORM pg_notify('honua_build_queue', '');
     END IF;
     RETURN NULL;

@@ -1,6 +1,6 @@
--- Without WHEN: PostgreSQL reads that anew at each statement, which costs more than to call the function.
+-- Not OF status: that would fire on each claim and completion, which leave admission as it is.
 CREATE OR REPLACE TRIGGER build_queue_requeue
-    BEFORE UPDATE OF status, priority, queued_at, customer_id, architecture ON build_queue
+    BEFORE UPDATE OF priority, queued_at, customer_id, architecture ON build_queue
     FOR EACH ROW EXECUTE FUNCTION requeue_build();
 
 COMMENT ON TRIGGER build_queue_requeue ON build_queue IS

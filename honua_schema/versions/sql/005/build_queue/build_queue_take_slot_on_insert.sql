@@ -1,7 +1,7 @@
 CREATE OR REPLACE TRIGGER build_queue_take_slot_on_insert
     AFTER INSERT ON build_queue
     FOR EACH ROW
-    WHEN (NEW.status = 'building' OR NEW.admission = 'waiting')
+    WHEN (NEW.admission = 'waiting')
     EXECUTE FUNCTION free_build_slot();
 
 COMMENT ON TRIGGER build_queue_take_slot_on_insert ON build_queue IS

@@ -3,33 +3,36 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    v_customer_id varchar;
+    v_customer_id varchar := coalesce(NEW.customer_id, OLD.customer_id);
 BEGIN
     -- A claim takes the slot that the build has.
     IF NEW.status = 'building' AND OLD.status = 'queued' AND OLD.admission = 'ready' THEN
         RETURN NULL;
     END IF;
 
-    IF NEW.customer_id <> OLD.customer_id THEN
-        UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
+    -- Whoever changes the status by hand need not know of admission.
+    IF NEW.status = 'building' AND NEW.admission <> 'ready' THEN
+        UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
+    ELSIF NEW.status = 'queued' AND NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
+        UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
     END IF;
 
-    FOREACH v_customer_id IN ARRAY CASE
-        WHEN OLD.customer_id <> NEW.customer_id THEN ARRAY[
-            least(OLD.customer_id, NEW.customer_id), greatest(OLD.customer_id, NEW.customer_id)
-        ]
-        ELSE ARRAY[coalesce(NEW.customer_id, OLD.customer_id)]
-    END LOOP
-        -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
-        -- since this build began to wait.
-        IF NEW.admission = 'waiting' AND NEW.customer_id = v_customer_id OR EXISTS (
-            SELECT
-            FROM licenses AS l
-            WHERE l.customer_id = v_customer_id AND l.max_concurrent_builds IS NOT NULL
-        ) THEN
-            PERFORM admit_builds(v_customer_id);
-        END IF;
-    END LOOP;
+    IF NEW.customer_id <> OLD.customer_id THEN
+        UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
+        -- Licences are locked in the order of their customers.
+        PERFORM admit_builds(least(OLD.customer_id, NEW.customer_id));
+        v_customer_id := greatest(OLD.customer_id, NEW.customer_id);
+    END IF;
+
+    -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
+    -- since this build began to wait.
+    IF NEW.admission = 'waiting' OR EXISTS (
+        SELECT
+        FROM licenses AS l
+        WHERE l.customer_id = v_customer_id AND l.max_concurrent_builds IS NOT NULL
+    ) THEN
+        PERFORM admit_builds(v_customer_id);
+    END IF;
     RETURN NULL;
 END;
 $$;

@@ -21,6 +21,8 @@ SET search_path = public, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_sort = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 -- Before PostgreSQL 18 these count as a huge cost, and the server would compile each claim, for most of a second.
 SET jit = off
 -- Else the claim is planned anew each time, which takes longer than the claim itself.
@@ -28,6 +30,7 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_builds uuid[];
 BEGIN
     IF coalesce(p_worker_id, '') = '' THEN
         RAISE EXCEPTION 'p_worker_id must not be %', CASE WHEN p_worker_id IS NULL THEN 'NULL' ELSE 'empty' END
@@ -51,26 +54,19 @@ BEGIN
     END IF;
 
     LOOP
-        RETURN QUERY
-        WITH claimed AS (
-            UPDATE build_queue AS b
-            SET status = 'building',
-                started_at = v_now,
-                timeout_at = v_now + make_interval(secs => b.max_duration_seconds),
-                heartbeat_at = v_now,
-                worker_id = p_worker_id,
-                worker_hostname = p_worker_hostname,
-                worker_assigned_at = v_now,
-                progress_percent = 0,
-                current_step = NULL,
-                steps_completed = 0,
-                updated_at = v_now
-            WHERE b.id = ANY (ARRAY(
+        IF p_architecture IS NOT NULL THEN
+            v_builds := ARRAY(
+                SELECT q.id
+                FROM build_queue AS q
+                WHERE q.architecture = p_architecture AND q.status = 'queued' AND q.admission = 'ready'
+                ORDER BY q.priority DESC, q.queued_at
+                LIMIT p_batch_size
+                FOR UPDATE SKIP LOCKED
+            );
+        ELSE
+            v_builds := ARRAY(
                 SELECT next.id
-                FROM unnest(CASE
-                        WHEN p_architecture IS NULL THEN ARRAY['amd64', 'arm64']::varchar[]
-                        ELSE ARRAY[p_architecture]
-                    END) AS lane (architecture)
+                FROM unnest('{amd64,arm64}'::varchar[]) AS lane (architecture)
                 CROSS JOIN LATERAL (
                     SELECT q.id, q.priority, q.queued_at
                     FROM build_queue AS q
@@ -81,13 +77,27 @@ BEGIN
                 ) AS next
                 ORDER BY next.priority DESC, next.queued_at
                 LIMIT p_batch_size
-            ))
-            RETURNING b.*
-        )
-        SELECT c.id, c.manifest_json::jsonb, c.customer_id, c.priority::integer, c.retry_count::integer, c.manifest_hash,
-            c.build_args::jsonb, c.target_registry_id, c.timeout_at
-        FROM claimed AS c
-        ORDER BY c.priority DESC, c.queued_at;
+            );
+        END IF;
+
+        -- One after the other, and so returned in their order: no join but a nested loop is allowed.
+        RETURN QUERY
+        UPDATE build_queue AS b
+        SET status = 'building',
+            started_at = v_now,
+            timeout_at = v_now + make_interval(secs => b.max_duration_seconds),
+            heartbeat_at = v_now,
+            worker_id = p_worker_id,
+            worker_hostname = p_worker_hostname,
+            worker_assigned_at = v_now,
+            progress_percent = 0,
+            current_step = NULL,
+            steps_completed = 0,
+            updated_at = v_now
+        FROM unnest(v_builds) AS next (id)
+        WHERE b.id = next.id
+        RETURNING b.id, b.manifest_json::jsonb, b.customer_id, b.priority::integer, b.retry_count::integer,
+            b.manifest_hash, b.build_args::jsonb, b.target_registry_id, b.timeout_at;
         EXIT WHEN FOUND OR admit_waiting_builds() = 0;
     END LOOP;
 END;

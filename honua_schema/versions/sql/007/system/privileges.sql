@@ -92,6 +92,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     missing_log_months,
     purge_soft_deleted_records,
     record_audit,
+    record_build_audit,
     record_cache_access,
     refuse_audit_log_change,
     refuse_foreign_row,
@@ -107,7 +108,8 @@ REVOKE ALL ON FUNCTION admit_builds,
     update_conversation_stats,
     update_updated_at_column,
     validate_build_queue_insert,
-    verify_audit_log FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
+    verify_audit_log,
+    write_audit_log FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
 REVOKE USAGE ON SCHEMA public FROM honua_app, honua_maintenance, honua_readonly, honua_worker;
 GRANT EXECUTE ON FUNCTION admit_builds,
     admit_waiting_builds,
@@ -138,6 +140,7 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     missing_log_months,
     purge_soft_deleted_records,
     record_audit,
+    record_build_audit,
     record_cache_access,
     refuse_audit_log_change,
     refuse_foreign_row,
@@ -153,7 +156,8 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     update_conversation_stats,
     update_updated_at_column,
     validate_build_queue_insert,
-    verify_audit_log TO PUBLIC;
+    verify_audit_log,
+    write_audit_log TO PUBLIC;
 -- Give.
 REVOKE EXECUTE ON FUNCTION admit_builds,
     admit_waiting_builds,
@@ -184,6 +188,7 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     missing_log_months,
     purge_soft_deleted_records,
     record_audit,
+    record_build_audit,
     record_cache_access,
     refuse_audit_log_change,
     refuse_foreign_row,
@@ -199,7 +204,8 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     update_conversation_stats,
     update_updated_at_column,
     validate_build_queue_insert,
-    verify_audit_log FROM PUBLIC;
+    verify_audit_log,
+    write_audit_log FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO honua_app, honua_maintenance, honua_readonly, honua_worker;
 
