@@ -3,16 +3,16 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    v_customer_id varchar := coalesce(NEW.customer_id, OLD.customer_id);
+    v_customer_id varchar;
 BEGIN
-    -- A claim takes the slot that the build has.
-    IF NEW.status = 'building' AND OLD.status = 'queued' AND OLD.admission = 'ready' THEN
-        RETURN NULL;
-    END IF;
-
     -- Whoever changes the status by hand need not know of admission.
-    IF NEW.status = 'building' AND NEW.admission <> 'ready' THEN
-        UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
+    IF NEW.status = 'building' THEN
+        IF OLD.status = 'queued' AND OLD.admission = 'ready' THEN
+            -- A claim takes the slot that the build has.
+            RETURN NULL;
+        ELSIF NEW.admission <> 'ready' THEN
+            UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
+        END IF;
     ELSIF NEW.status = 'queued' AND NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
         UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
     END IF;
@@ -22,6 +22,8 @@ BEGIN
         -- Licences are locked in the order of their customers.
         PERFORM admit_builds(least(OLD.customer_id, NEW.customer_id));
         v_customer_id := greatest(OLD.customer_id, NEW.customer_id);
+    ELSE
+        v_customer_id := coalesce(NEW.customer_id, OLD.customer_id);
     END IF;
 
     -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
