@@ -165,6 +165,7 @@ def upgrade() -> None:
         "build_queue",
         ["architecture", sa.literal_column("priority DESC"), "queued_at"],
         unique=False,
+        postgresql_with={"deduplicate_items": "off"},
         postgresql_where="status = 'queued' AND admission = 'ready'",
     )
     op.create_index(

@@ -1,6 +1,8 @@
 CREATE OR REPLACE FUNCTION admit_builds(p_customer_id varchar) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
+-- Else each statement is planned anew each time, which takes longer than the statement itself.
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_limit integer;
@@ -53,7 +55,24 @@ BEGIN
     END IF;
 
     -- No slot is free now, but a build that comes later in the queue may hold one that nobody has claimed.
-    LOOP
+    WHILE EXISTS (
+        SELECT
+        FROM (
+            SELECT q.priority, q.queued_at
+            FROM build_queue AS q
+            WHERE q.customer_id = p_customer_id
+              AND q.status = 'queued'
+              AND q.admission = 'waiting'
+            ORDER BY q.priority DESC, q.queued_at
+            LIMIT 1
+        ) AS w
+        JOIN build_queue AS r
+            ON r.customer_id = p_customer_id
+            AND r.status IN ('queued', 'building')
+            AND r.admission = 'ready'
+            AND r.status = 'queued'
+            AND (w.priority > r.priority OR w.priority = r.priority AND w.queued_at < r.queued_at)
+    ) LOOP
         WITH first_waiting AS MATERIALIZED (
             SELECT q.id, q.priority, q.queued_at
             FROM build_queue AS q

@@ -17,6 +17,20 @@ BEGIN
         UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
     END IF;
 
+    -- A new build found no free slot. It waits in its turn, unless it comes before one that has a slot and is not
+    -- claimed yet.
+    IF TG_OP = 'INSERT' AND NEW.status = 'queued' AND NOT EXISTS (
+        SELECT
+        FROM build_queue AS q
+        WHERE q.customer_id = NEW.customer_id
+          AND q.status IN ('queued', 'building')
+          AND q.admission = 'ready'
+          AND q.status = 'queued'
+          AND (q.priority < NEW.priority OR q.priority = NEW.priority AND q.queued_at > NEW.queued_at)
+    ) THEN
+        RETURN NULL;
+    END IF;
+
     IF NEW.customer_id <> OLD.customer_id THEN
         UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
         -- Licences are locked in the order of their customers.
