@@ -222,8 +222,8 @@ class BuildQueue(Base):
             text("priority DESC"),
             "queued_at",
             where="status = 'queued' AND admission = 'ready'",
-            # Builds that were ordered in one statement have the same key. To mark an entry as dead in a list of equal
-            # ones, each claim would go through the list.
+            # Builds that were ordered in one statement have the same key. To mark an entry as dead in a list
+            # of equal ones, each claim would go through the list.
             **{"with": {"deduplicate_items": "off"}},
             serves="get_next_build_for_worker(): the next claimable build, and nothing that can't be claimed",
         ),

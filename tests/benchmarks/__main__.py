@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.contestants import HONUA, HONUA_WITH_LIMITS, MINIMAL_WITH_PAYLOAD, OWN
+from benchmarks.contestants import HONUA, HONUA_AT_ONCE, HONUA_WITH_LIMITS, MINIMAL_WITH_PAYLOAD, OWN
 from benchmarks.instructions import annotate, count_instructions
 from benchmarks.peers import NAMES, peers
 from benchmarks.report import machine, page
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 CONTESTANTS = [*[each.name for each in OWN], *NAMES]
 FEW = [HONUA.name, MINIMAL_WITH_PAYLOAD.name, "procrastinate", "pgqueuer"]
-CONTESTANTS_OF = {"sizes": FEW, "snapshot": FEW, "endurance": [*FEW, HONUA_WITH_LIMITS.name]}
+NO_CYCLES = [name for name in CONTESTANTS if name != HONUA_AT_ONCE.name]
+CONTESTANTS_OF = {
+    "sizes": FEW, "snapshot": FEW, "endurance": [*FEW, HONUA_WITH_LIMITS.name],
+    "operations": NO_CYCLES, "instructions": NO_CYCLES,
+}  # fmt: skip
 """Who takes part in a scenario, where that is not everyone."""
 PRESETS: dict[str, dict[str, object]] = {
     "normal": {
@@ -87,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
             "machine": machine(plan),
             "statements": {
                 each.name: {"about": each.about, **{key: getattr(each, key) for key in ("enqueue",
-                "claim", "complete")}}
+                "claim", "complete", "complete_and_claim")}}
                 for each in contestants
             },
         }  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -50,6 +50,7 @@ class Contestant:
         enqueue: SQL that queues a job.
         claim: SQL that gives a job to a worker, and returns it.
         complete: SQL that ends the claimed job.
+        complete_and_claim: SQL that does both at once, where a cycle is to be measured so.
         waiting: Query that counts the jobs that are queued.
         others: Further operations on a claimed job, or on none, by name.
         values: Parameters of its own.
@@ -63,6 +64,7 @@ class Contestant:
     claim: str
     complete: str
     waiting: str
+    complete_and_claim: str = ""
     others: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
 
@@ -157,6 +159,16 @@ HONUA_WITH_LIMITS = Contestant(
     waiting=HONUA.waiting,
 )
 
+HONUA_AT_ONCE = replace(
+    HONUA,
+    name="honua-schema, at once",
+    about="honua-schema, each worker completing a build and claiming the next in one statement",
+    complete_and_claim=f"SELECT next.* FROM ({HONUA.complete}) AS completed"
+    f" LEFT JOIN ({HONUA.claim}) AS next ON true",
+    others={},
+    values={"job_build_id": "00000000-0000-0000-0000-000000000000", "job_retry_count": "0"},
+)
+
 
 def _minimal(name: str, about: str, *, payload: bool) -> Contestant:
     def install(url: URL) -> None:
@@ -187,4 +199,4 @@ MINIMAL = _minimal(
 )
 MINIMAL_WITH_PAYLOAD = _minimal("minimal, payload", "the minimal table with the payload", payload=True)
 
-OWN = (HONUA, HONUA_WITH_LIMITS, MINIMAL, MINIMAL_WITH_PAYLOAD)
+OWN = (HONUA, HONUA_AT_ONCE, HONUA_WITH_LIMITS, MINIMAL, MINIMAL_WITH_PAYLOAD)

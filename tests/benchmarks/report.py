@@ -213,7 +213,14 @@ def _statements(results: Mapping[str, Any]) -> Iterable[str]:
         yield f"{name} ({texts['about']}):"
         yield (
             "```text\n"
-            + "\n\n".join(texts[each].strip() for each in ("enqueue", "claim", "complete"))
+            + "\n\n".join(
+                texts[each].strip()
+                for each in (
+                    ("enqueue", "complete_and_claim")
+                    if texts.get("complete_and_claim")
+                    else ("enqueue", "claim", "complete")
+                )
+            )
             + "\n```"
         )
 

@@ -61,6 +61,8 @@ class Run:
 
 def cycle(contestant: Contestant) -> str:
     """Return a pgbench script that enqueues, claims and completes a job."""
+    if contestant.complete_and_claim:
+        return script(contestant.enqueue, f"{contestant.complete_and_claim} \\gset job_")
     return script(contestant.enqueue, f"{contestant.claim} \\gset job_", contestant.complete)
 
 

@@ -315,3 +315,22 @@ def test_a_log_of_ten_megabytes_is_kept_whole(queue: Queue) -> None:
     queue.complete(queue.claim(), p_stdout_log=log)
 
     assert queue.result(order).stdout_log == log
+
+
+def test_a_worker_ends_a_build_and_claims_the_next_in_one_statement_though_it_waited_for_the_slot(
+    queue: Queue,
+) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    first, second = queue.order(customer), queue.order(customer)
+    claimed = queue.claim()
+    both = """
+        SELECT completed.result_id, next.build_id
+        FROM (SELECT complete_build(%s, 'worker', %s, true, 480) AS result_id) AS completed
+        LEFT JOIN get_next_build_for_worker('worker', 'host', 'amd64') AS next ON true
+    """
+
+    [end_of_first] = queue.rows(both, first, claimed.retry_count)
+    [end_of_second] = queue.rows(both, second, 0)
+
+    assert end_of_first == (queue.result(first).id, second)
+    assert end_of_second == (queue.result(second).id, None)
