@@ -10,10 +10,6 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    IF NEW.customer_id <> OLD.customer_id THEN
-        UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
-    END IF;
-
     FOREACH v_customer_id IN ARRAY CASE
         WHEN OLD.customer_id <> NEW.customer_id THEN ARRAY[
             least(OLD.customer_id, NEW.customer_id), greatest(OLD.customer_id, NEW.customer_id)
@@ -35,5 +31,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION free_build_slot IS
-    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place. '
-    'The result of a build that changes hands goes with it.';
+    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place.';
