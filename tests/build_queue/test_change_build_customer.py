@@ -1,4 +1,4 @@
-"""change_build_customer(): what belongs to a build that changes hands goes with it, whoever writes meanwhile."""
+"""change_build_customer(): what belongs to a build that changes hands goes with it, also what comes then."""
 
 from __future__ import annotations
 

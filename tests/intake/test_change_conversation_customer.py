@@ -1,4 +1,4 @@
-"""change_conversation_customer(): the messages of a conversation go with it, whoever writes meanwhile."""
+"""change_conversation_customer(): the messages of a conversation go with it, also those that come then."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_messages_belong_to_the_customer_once_one_is_known_and_to_nobody_when_it
     assert customers_of(connection, conversation) == {None}
 
 
-def test_messages_go_along_when_the_manifest_of_the_conversation_changes_hands(connection: Connection) -> None:
+def test_messages_go_along_when_the_conversation_follows_its_manifest(connection: Connection) -> None:
     customer, other = add_customer(connection), add_customer(connection)
     manifest = add_manifest(connection, customer)
     conversation = add_conversation(connection, customer, build_manifest_id=manifest)

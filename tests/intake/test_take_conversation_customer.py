@@ -76,6 +76,7 @@ def test_messages_of_several_conversations_in_one_statement_get_each_its_own(con
 
     assert rows(
         connection,
-        "SELECT count(*) AS messages, count(DISTINCT m.customer_id) AS customers FROM conversation_messages AS m"
+        "SELECT count(*) AS messages, count(DISTINCT m.customer_id) AS customers"
+        " FROM conversation_messages AS m"
         " JOIN conversations AS c ON c.id = m.conversation_id AND c.customer_id = m.customer_id",
     ) == [(12, 3)]

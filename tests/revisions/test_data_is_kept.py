@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
+
 def add_to_build(add: Callable[..., Key], connection: Connection) -> Key:
-    """Add a row to a build; its customer too, for the trigger that gives it one comes with a later revision."""
+    """Add a row to a build; its customer too, for the trigger that gives it one is of a later revision."""
     customer = builders.add_customer(connection)
     return add(connection, builders.add_build(connection, customer), customer_id=customer)
 
