@@ -40,11 +40,14 @@ def test_what_belongs_to_a_build_goes_with_it(connection: Connection, table: str
     moved, kept = add_build(connection, customer), add_build(connection, customer)
     for build in (moved, kept):
         add_everything(connection, build)
+    versions = f"SELECT xmin::text FROM {table} WHERE build_queue_id = %s"
+    before = values(connection, versions, kept)
 
     connection.execute(GIVE, [other, moved])
 
     assert set(customers_of(connection, table, moved)) == {other}
     assert set(customers_of(connection, table, kept)) == {customer}
+    assert values(connection, versions, kept) == before
 
 
 def test_a_build_that_is_claimed_as_it_changes_hands_takes_along_what_it_has(connection: Connection) -> None:

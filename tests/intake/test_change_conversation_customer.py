@@ -32,11 +32,14 @@ def test_the_messages_of_a_conversation_go_with_it(connection: Connection) -> No
     moved, kept = (add_conversation(connection, customer) for _ in range(2))
     for conversation in (moved, kept, moved):
         add_message(connection, conversation)
+    version = "SELECT xmin::text FROM conversation_messages WHERE conversation_id = %s"
+    before = value(connection, version, kept)
 
     connection.execute(GIVE, [other, moved])
 
     assert customers_of(connection, moved) == {other}
     assert customers_of(connection, kept) == {customer}
+    assert value(connection, version, kept) == before
 
 
 def test_messages_belong_to_the_customer_once_one_is_known_and_to_nobody_when_it_is_gone(
@@ -114,17 +117,21 @@ def test_a_message_that_comes_while_its_conversation_changes_hands_finds_its_new
     connection: Connection, connect: Connect, new: str, how: str
 ) -> None:
     conversation = add_conversation(connection)
-    elsewhere = add_message(connection)
+    version = "SELECT xmin::text FROM conversation_messages WHERE id = %s"
+    earlier = add_message(connection, conversation)
+    elsewhere, untouched = (add_message(connection) for _ in range(2))
+    before = value(connection, version, untouched)
     other = add_customer(connection) if new == "another" else None
     changing = connect(autocommit=False)
     changing.execute(GIVE, [other, conversation])
+    changed = value(changing, version, earlier)
 
     def write() -> None:
         if how == "written":
             add_message(connection, conversation)
         else:
             connection.execute(
-                "UPDATE conversation_messages SET conversation_id = %s WHERE id = %s",
+                "UPDATE conversation_messages SET conversation_id = %s, sequence_number = 2 WHERE id = %s",
                 [conversation, elsewhere],
             )
 
@@ -135,6 +142,10 @@ def test_a_message_that_comes_while_its_conversation_changes_hands_finds_its_new
         writing.result()
 
     assert customers_of(connection, conversation) == {other}
+    count = "SELECT count(*) FROM conversation_messages WHERE conversation_id = %s"
+    assert value(connection, count, conversation) == 2
+    assert value(connection, version, earlier) == changed
+    assert value(connection, version, untouched) == before
 
 
 def test_a_transaction_that_can_not_see_the_new_customer_has_to_be_repeated(

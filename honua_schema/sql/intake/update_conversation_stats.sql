@@ -75,7 +75,7 @@ BEGIN
         IF v_change.customers <> ARRAY[v_customer_id] THEN
             UPDATE conversation_messages AS m
             SET customer_id = v_customer_id
-            WHERE m.conversation_id = v_change.conversation_id;
+            WHERE m.conversation_id = v_change.conversation_id AND m.customer_id IS DISTINCT FROM v_customer_id;
         END IF;
     END LOOP;
     CLOSE v_changes;
