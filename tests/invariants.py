@@ -60,7 +60,18 @@ OF_THE_DATABASE = {
         HAVING count(r.id) > 1
             OR b.status IN ('success', 'failed') AND count(r.id) = 0
             OR bool_or(r.success) <> (b.status = 'success')
-            OR bool_or(r.customer_id <> b.customer_id)
+    """,
+    "one_customer": """
+        SELECT b.id, b.customer_id, c.table_name, c.customer_id AS customer_of_row
+        FROM (
+            SELECT 'build_results' AS table_name, r.build_queue_id, r.customer_id FROM build_results AS r
+            UNION ALL
+            SELECT 'build_events', e.build_queue_id, e.customer_id FROM build_events AS e
+            UNION ALL
+            SELECT 'build_metrics', m.build_queue_id, m.customer_id FROM build_metrics AS m
+        ) AS c
+        JOIN build_queue AS b ON b.id = c.build_queue_id
+        WHERE c.customer_id <> b.customer_id
     """,
     "retry_limit": """
         SELECT b.id, b.retry_count, b.max_retries FROM build_queue AS b WHERE b.retry_count > b.max_retries
@@ -143,6 +154,12 @@ OF_THE_DATABASE = {
             WHERE m.conversation_id = c.id
         ) AS recount
         WHERE c.total_messages <> recount.messages OR c.total_tokens_used <> recount.tokens
+    """,
+    "conversation_customer": """
+        SELECT c.id, c.customer_id, m.id AS message_id, m.customer_id AS customer_of_message
+        FROM conversations AS c
+        JOIN conversation_messages AS m ON m.conversation_id = c.id
+        WHERE m.customer_id IS DISTINCT FROM c.customer_id
     """,
 }
 """Invariants of the database alone, which hold in every snapshot."""

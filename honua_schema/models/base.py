@@ -14,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Enum,
+    FetchedValue,
     Index,
     Integer,
     MetaData,
@@ -81,6 +82,8 @@ String71 = Annotated[str, mapped_column(String(71))]
 String100 = Annotated[str, mapped_column(String(100))]
 String255 = Annotated[str, mapped_column(String(255))]
 CustomerId = Annotated[str, mapped_column(String(100))]
+TakenCustomerId = Annotated[str, mapped_column(String(100), server_default=FetchedValue())]
+"""The customer of what a row belongs to: a trigger fills it, so that an INSERT leaves it out."""
 
 
 def enum_type(values: type[enum.StrEnum], length: int = 20) -> Enum:

@@ -25,6 +25,7 @@ from honua_schema.models.base import (
     String71,
     String100,
     String255,
+    TakenCustomerId,
     WholeSeconds,
     enum_type,
     finite,
@@ -334,7 +335,7 @@ class BuildResult(Base):
     logs_truncated_at: Mapped[datetime.datetime | None] = mapped_column(
         comment="When cleanup_old_build_logs() emptied the logs"
     )
-    customer_id: Mapped[CustomerId] = mapped_column(
+    customer_id: Mapped[TakenCustomerId] = mapped_column(
         comment="The customer whose build it is; kept by triggers"
     )
 
@@ -474,6 +475,9 @@ class BuildEvent(Base):
         enum_type(EventSeverity), server_default="info", comment="How much it matters"
     )
     message: Mapped[str | None] = mapped_column(comment="The event in words")
+    customer_id: Mapped[TakenCustomerId] = mapped_column(
+        comment="The customer whose build it is; kept by triggers"
+    )
 
     build: Mapped[BuildQueue] = relationship(back_populates="events")
 
@@ -523,6 +527,9 @@ class BuildMetric(Base):
     )
     tags: Mapped[dict[str, Any] | None] = mapped_column(
         JSONB, server_default=text("'{}'::jsonb"), comment="Dimensions of the value, as a JSON object"
+    )
+    customer_id: Mapped[TakenCustomerId] = mapped_column(
+        comment="The customer whose build it is; kept by triggers"
     )
 
     build: Mapped[BuildQueue] = relationship(back_populates="metrics")

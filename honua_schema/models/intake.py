@@ -33,6 +33,7 @@ from honua_schema.models.base import (
     String64,
     String100,
     String255,
+    TakenCustomerId,
     enum_type,
     finite,
     in_range,
@@ -409,6 +410,9 @@ class ConversationMessage(Base):
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the message came")
     processing_time_ms: Mapped[int | None] = mapped_column(
         comment="How long the answer took, in milliseconds"
+    )
+    customer_id: Mapped[TakenCustomerId | None] = mapped_column(
+        comment="The customer who talks, once known; kept by triggers"
     )
 
     conversation: Mapped[Conversation] = relationship(back_populates="messages")

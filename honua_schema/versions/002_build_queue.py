@@ -596,6 +596,12 @@ def upgrade() -> None:
             comment="How much it matters",
         ),
         sa.Column("message", sa.Text(), nullable=True, comment="The event in words"),
+        sa.Column(
+            "customer_id",
+            sa.String(length=100),
+            nullable=False,
+            comment="The customer whose build it is; kept by triggers",
+        ),
         sa.CheckConstraint(
             "severity IN ('debug', 'info', 'warning', 'error', 'critical')",
             name=op.f("ck_build_events_severity_allowed"),
@@ -637,6 +643,12 @@ def upgrade() -> None:
             server_default=sa.text("'{}'::jsonb"),
             nullable=True,
             comment="Dimensions of the value, as a JSON object",
+        ),
+        sa.Column(
+            "customer_id",
+            sa.String(length=100),
+            nullable=False,
+            comment="The customer whose build it is; kept by triggers",
         ),
         sa.CheckConstraint("jsonb_typeof(tags) = 'object'", name=op.f("ck_build_metrics_tags_object")),
         sa.ForeignKeyConstraint(

@@ -434,6 +434,12 @@ def upgrade() -> None:
             nullable=True,
             comment="How long the answer took, in milliseconds",
         ),
+        sa.Column(
+            "customer_id",
+            sa.String(length=100),
+            nullable=True,
+            comment="The customer who talks, once known; kept by triggers",
+        ),
         sa.CheckConstraint(
             "content_type IN ('text/plain', 'text/markdown', 'application/json')",
             name=op.f("ck_conversation_messages_content_type_allowed"),

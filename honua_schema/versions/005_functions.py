@@ -22,6 +22,7 @@ FUNCTIONS = (
     "005/build_queue/admit_waiting_builds.sql",
     "005/build_queue/announce_builds.sql",
     "005/build_queue/cancel_build.sql",
+    "005/build_queue/change_build_customer.sql",
     "005/build_queue/change_build_limit.sql",
     "005/build_queue/cleanup_old_build_logs.sql",
     "005/build_queue/complete_build.sql",
@@ -46,8 +47,10 @@ FUNCTIONS = (
     "005/core/record_cache_access.sql",
     "005/core/revoke_expired_credentials.sql",
     "005/core/update_cache_stats.sql",
+    "005/intake/change_conversation_customer.sql",
     "005/intake/check_manifest_build.sql",
     "005/intake/expire_old_conversations.sql",
+    "005/intake/take_conversation_customer.sql",
     "005/intake/update_conversation_stats.sql",
     "005/system/drop_old_log_partitions.sql",
     "005/system/ensure_log_partitions.sql",
@@ -60,10 +63,14 @@ FUNCTIONS = (
     "005/core/admitted_tiers.sql",
 )
 TRIGGERS = (
+    "005/build_queue/build_events_take_customer.sql",
+    "005/build_queue/build_metrics_take_customer.sql",
     "005/build_queue/build_queue_announce.sql",
+    "005/build_queue/build_queue_change_customer.sql",
     "005/build_queue/build_queue_check_customer.sql",
     "005/build_queue/build_queue_free_slot.sql",
     "005/build_queue/build_queue_free_slot_on_delete.sql",
+    "005/build_queue/build_queue_hold_customer.sql",
     "005/build_queue/build_queue_requeue.sql",
     "005/build_queue/build_queue_take_slot_on_insert.sql",
     "005/build_queue/build_queue_update_updated_at.sql",
@@ -82,6 +89,8 @@ TRIGGERS = (
     "005/intake/conversation_messages_stats_on_delete.sql",
     "005/intake/conversation_messages_stats_on_insert.sql",
     "005/intake/conversation_messages_stats_on_update.sql",
+    "005/intake/conversation_messages_take_customer.sql",
+    "005/intake/conversations_change_customer.sql",
     "005/intake/conversations_update_updated_at.sql",
 )
 

@@ -444,10 +444,13 @@ CHANGES = {
     "change which rows a role sees": Change(
         replace(
             PRIVILEGES,
-            "b.id = build_metrics.build_queue_id)",
-            "b.id = build_metrics.build_queue_id AND b.status IN ('success', 'failed'))",
+            "r.id = build_artifacts.build_result_id)",
+            "r.id = build_artifacts.build_result_id AND r.error_code IN ('a', 'b'))",
         ),
-        ("DROP POLICY honua_app_select ON build_metrics;", "CREATE POLICY honua_app_select ON build_metrics"),
+        (
+            "DROP POLICY honua_app_select ON build_artifacts;",
+            "CREATE POLICY honua_app_select ON build_artifacts",
+        ),
     ),
     "change what a role may do": Change(
         replace(

@@ -38,9 +38,9 @@ INSERT INTO build_queue (id, customer_id, manifest_path, manifest_hash, manifest
     FROM generate_series(1, {rows}) AS i;
 INSERT INTO build_results (id, build_queue_id, success, actual_duration_seconds, customer_id)
     SELECT b.id, b.id, true, 60, b.customer_id FROM build_queue AS b;
-INSERT INTO build_events (build_queue_id, event_type, event_timestamp)
+INSERT INTO build_events (build_queue_id, event_type, event_timestamp, customer_id)
     SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(1 + i / 10), 12, '0'))::uuid, 'step',
-        now() - i * interval '1 s'
+        now() - i * interval '1 s', 'c' || 1 + (1 + i / 10) % {customers}
     FROM generate_series(1, {rows}) AS i;
 INSERT INTO build_access_log (customer_id, access_type, accessed_at)
     SELECT 'c' || 1 + i % {customers}, 'cache_miss', now() - i * interval '10 s'
@@ -49,8 +49,9 @@ INSERT INTO conversations (id, customer_id, started_at)
     SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'c' || 1 + i % {customers},
         now() - i * interval '100 s'
     FROM generate_series(1, {rows} / 10) AS i;
-INSERT INTO conversation_messages (conversation_id, role, content, sequence_number)
-    SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(1 + i / 10), 12, '0'))::uuid, 'user', 'hello', i % 10
+INSERT INTO conversation_messages (conversation_id, role, content, sequence_number, customer_id)
+    SELECT ('00000000-0000-4000-8000-' || lpad(to_hex(1 + i / 10), 12, '0'))::uuid, 'user', 'hello', i % 10,
+        'c' || 1 + (1 + i / 10) % {customers}
     FROM generate_series(10, {rows}) AS i;
 SET session_replication_role = origin;
 VACUUM ANALYZE;

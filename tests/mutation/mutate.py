@@ -66,6 +66,7 @@ HARMLESS = {
     "get_next_build_for_worker: b.admission = 'delayed'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.queued_at <= v_now": _SPARES_A_CALL,
     "release_delayed_builds: r.admission = 'waiting'": _SPARES_A_CALL,
+    "update_conversation_stats: c.messages > 0": _SPARES_A_CALL,
 }
 """Mutations that change what something costs, but not its outcome, with the reason."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -18,11 +19,25 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
+Key = TypeVar("Key")
+
+
+def add_to_build(add: Callable[..., Key], connection: Connection) -> Key:
+    """Add a row to a build; its customer too, for the trigger that gives it one is of a later revision."""
+    customer = builders.add_customer(connection)
+    return add(connection, builders.add_build(connection, customer), customer_id=customer)
+
 
 def add_result(connection: Connection) -> UUID:
-    """Add a result; its customer too, for the trigger that gives it one comes with a later revision."""
+    """Add a result, as above."""
+    return add_to_build(builders.add_result, connection)
+
+
+def add_message(connection: Connection) -> int:
+    """Add a message, as above."""
     customer = builders.add_customer(connection)
-    return builders.add_result(connection, builders.add_build(connection, customer), customer_id=customer)
+    conversation = builders.add_conversation(connection, customer)
+    return builders.add_message(connection, conversation, customer_id=customer)
 
 
 REVISIONS = [each.version for each in MigrationRunner("postgresql://").get_available_migrations()]
@@ -36,11 +51,11 @@ ROWS: dict[str, Callable[[Connection], object]] = {
     "build_queue": builders.add_build,
     "build_results": add_result,
     "build_artifacts": lambda connection: builders.add_artifact(connection, add_result(connection)),
-    "build_events": builders.add_event,
-    "build_metrics": builders.add_metric,
+    "build_events": partial(add_to_build, builders.add_event),
+    "build_metrics": partial(add_to_build, builders.add_metric),
     "build_manifests": builders.add_manifest,
     "conversations": builders.add_conversation,
-    "conversation_messages": builders.add_message,
+    "conversation_messages": add_message,
     "conversation_intents": builders.add_intent,
     "requirement_extractions": builders.add_extraction,
 }

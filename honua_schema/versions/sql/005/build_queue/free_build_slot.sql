@@ -32,7 +32,6 @@ BEGIN
     END IF;
 
     IF NEW.customer_id <> OLD.customer_id THEN
-        UPDATE build_results AS r SET customer_id = NEW.customer_id WHERE r.build_queue_id = NEW.id;
         -- Licences are locked in the order of their customers.
         PERFORM admit_builds(least(OLD.customer_id, NEW.customer_id));
         v_customer_id := greatest(OLD.customer_id, NEW.customer_id);
@@ -54,5 +53,4 @@ END;
 $$;
 
 COMMENT ON FUNCTION free_build_slot IS
-    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place. '
-    'The result of a build that changes hands goes with it.';
+    'Gives a slot that a build gave up to the customer''s next one, and a build that began to wait its due place.';

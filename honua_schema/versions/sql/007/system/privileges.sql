@@ -68,7 +68,9 @@ REVOKE ALL ON FUNCTION admit_builds,
     admitted_tiers,
     announce_builds,
     cancel_build,
+    change_build_customer,
     change_build_limit,
+    change_conversation_customer,
     check_manifest_build,
     cleanup_old_build_logs,
     complete_build,
@@ -102,6 +104,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     revoke_expired_credentials,
     seal_audit_log,
     take_build_customer,
+    take_conversation_customer,
     tier_rank,
     update_build_progress,
     update_cache_stats,
@@ -116,7 +119,9 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     admitted_tiers,
     announce_builds,
     cancel_build,
+    change_build_customer,
     change_build_limit,
+    change_conversation_customer,
     check_manifest_build,
     cleanup_old_build_logs,
     complete_build,
@@ -150,6 +155,7 @@ GRANT EXECUTE ON FUNCTION admit_builds,
     revoke_expired_credentials,
     seal_audit_log,
     take_build_customer,
+    take_conversation_customer,
     tier_rank,
     update_build_progress,
     update_cache_stats,
@@ -164,7 +170,9 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     admitted_tiers,
     announce_builds,
     cancel_build,
+    change_build_customer,
     change_build_limit,
+    change_conversation_customer,
     check_manifest_build,
     cleanup_old_build_logs,
     complete_build,
@@ -198,6 +206,7 @@ REVOKE EXECUTE ON FUNCTION admit_builds,
     revoke_expired_credentials,
     seal_audit_log,
     take_build_customer,
+    take_conversation_customer,
     tier_rank,
     update_build_progress,
     update_cache_stats,
@@ -319,9 +328,9 @@ CREATE POLICY honua_worker_insert ON build_artifacts FOR INSERT TO honua_worker
 ALTER TABLE build_events ENABLE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT (build_queue_id, event_type, event_timestamp, event_data, source, severity, message) ON TABLE build_events TO honua_app;
 CREATE POLICY honua_app_select ON build_events FOR SELECT TO honua_app
-    USING (EXISTS (SELECT FROM build_queue AS b WHERE b.id = build_events.build_queue_id));
+    USING (coalesce(build_events.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 CREATE POLICY honua_app_insert ON build_events FOR INSERT TO honua_app
-    WITH CHECK (EXISTS (SELECT FROM build_queue AS b WHERE b.id = build_events.build_queue_id));
+    WITH CHECK (coalesce(build_events.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 GRANT INSERT (build_queue_id, event_type, event_timestamp, event_data, source, severity, message) ON TABLE build_events TO honua_maintenance;
 CREATE POLICY honua_maintenance_insert ON build_events FOR INSERT TO honua_maintenance
     WITH CHECK (true);
@@ -335,7 +344,7 @@ CREATE POLICY honua_worker_insert ON build_events FOR INSERT TO honua_worker
 ALTER TABLE build_metrics ENABLE ROW LEVEL SECURITY;
 GRANT SELECT ON TABLE build_metrics TO honua_app;
 CREATE POLICY honua_app_select ON build_metrics FOR SELECT TO honua_app
-    USING (EXISTS (SELECT FROM build_queue AS b WHERE b.id = build_metrics.build_queue_id));
+    USING (coalesce(build_metrics.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 GRANT SELECT ON TABLE build_metrics TO honua_readonly;
 CREATE POLICY honua_readonly_select ON build_metrics FOR SELECT TO honua_readonly
     USING (true);
@@ -359,9 +368,9 @@ CREATE POLICY honua_readonly_select ON conversations FOR SELECT TO honua_readonl
 ALTER TABLE conversation_messages ENABLE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT (conversation_id, role, content, content_type, sequence_number, function_name, function_arguments, function_response, prompt_tokens, completion_tokens, total_tokens, model_used, temperature, finish_reason, processing_time_ms) ON TABLE conversation_messages TO honua_app;
 CREATE POLICY honua_app_select ON conversation_messages FOR SELECT TO honua_app
-    USING (EXISTS (SELECT FROM conversations AS c WHERE c.id = conversation_messages.conversation_id));
+    USING (coalesce(conversation_messages.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 CREATE POLICY honua_app_insert ON conversation_messages FOR INSERT TO honua_app
-    WITH CHECK (EXISTS (SELECT FROM conversations AS c WHERE c.id = conversation_messages.conversation_id));
+    WITH CHECK (coalesce(conversation_messages.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 GRANT SELECT ON TABLE conversation_messages TO honua_readonly;
 CREATE POLICY honua_readonly_select ON conversation_messages FOR SELECT TO honua_readonly
     USING (true);
