@@ -285,6 +285,7 @@ def test_a_build_set_to_running_by_plain_sql_takes_a_slot(queue: Queue) -> None:
 
     queue.run("UPDATE build_queue SET status = 'building' WHERE id = %s", waiting)
 
+    assert queue.build(waiting).admission == "ready"
     assert queue.admissions(customer) == ["waiting"]
     assert queue.claim() is None
     queue.cancel(waiting)
@@ -295,9 +296,19 @@ def test_a_build_inserted_as_running_takes_a_slot(queue: Queue) -> None:
     customer = queue.customer(max_concurrent_builds=1)
     queued = queue.order(customer)
 
-    queue.order(customer, status="building")
+    running = queue.order(customer, status="building")
 
-    assert queue.build(queued).admission == "waiting"
+    assert (queue.build(queued).admission, queue.build(running).admission) == ("waiting", "ready")
+
+
+def test_a_build_put_back_by_plain_sql_waits_for_its_time(queue: Queue) -> None:
+    order = queue.order()
+    queue.complete(queue.claim(), False)
+    queue.run("UPDATE build_queue SET queued_at = now() + interval '1 hour' WHERE id = %s", order)
+
+    queue.run("UPDATE build_queue SET status = 'queued' WHERE id = %s", order)
+
+    assert queue.build(order).admission == "delayed"
 
 
 def test_a_build_given_to_a_customer_counts_there(queue: Queue) -> None:
