@@ -40,6 +40,7 @@ from honua_schema.models.base import (
     json_object,
     one_of,
     partitioned_by_month,
+    rules_in_domains,
 )
 
 if TYPE_CHECKING:
@@ -500,6 +501,7 @@ class RegistryCredential(Base):
     )
 
 
+@rules_in_domains
 class BuildCacheRegistry(Base):
     """A finished build that every customer of its tier or above may use."""
 
@@ -639,6 +641,7 @@ class BuildCacheRegistry(Base):
 
 
 @partitioned_by_month
+@rules_in_domains
 class BuildAccessLog(Base):
     """One look-up in the build cache. Partitioned by month."""
 
@@ -646,7 +649,9 @@ class BuildAccessLog(Base):
 
     id: Mapped[GeneratedNumber] = mapped_column(comment="Technical key of the row, with accessed_at")
     build_cache_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey("build_cache_registry.id", ondelete="CASCADE"),
+        # Deferred: checked at once, it would lock the entry, as others do at the same time, before the
+        # counters are changed; and who changes them would have to keep note of all of these.
+        ForeignKey("build_cache_registry.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"),
         comment="The entry that was looked up; a cache_miss may have none",
     )
     customer_id: Mapped[CustomerId] = mapped_column(

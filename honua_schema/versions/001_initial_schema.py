@@ -412,6 +412,46 @@ def upgrade() -> None:
         sa.UniqueConstraint("customer_id", "id", name=op.f("uq_registry_credentials_customer_id_id")),
         comment="Logins to customers' container registries, encrypted by the application",
     )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_tier AS VARCHAR(20) CONSTRAINT ck_build_cache_registry_tier_allowed CHECK (VALUE IN ('core', 'pro', 'enterprise', 'asp'));\n"
+        "COMMENT ON DOMAIN build_cache_registry_tier IS 'Values of build_cache_registry.tier';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_architecture AS VARCHAR(20) CONSTRAINT ck_build_cache_registry_architecture_allowed CHECK (VALUE IN ('amd64', 'arm64'));\n"
+        "COMMENT ON DOMAIN build_cache_registry_architecture IS 'Values of build_cache_registry.architecture';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_cloud_provider AS VARCHAR(20) CONSTRAINT ck_build_cache_registry_cloud_provider_allowed CHECK (VALUE IN ('aws', 'azure', 'gcp', 'kubernetes'));\n"
+        "COMMENT ON DOMAIN build_cache_registry_cloud_provider IS 'Values of build_cache_registry.cloud_provider';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_deployment_mode AS VARCHAR(20) CONSTRAINT ck_build_cache_registry_deployment_mode_allowed CHECK (VALUE IN ('standalone', 'distributed', 'serverless'));\n"
+        "COMMENT ON DOMAIN build_cache_registry_deployment_mode IS 'Values of build_cache_registry.deployment_mode';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_build_duration_seconds AS NUMERIC(10, 2) CONSTRAINT ck_build_cache_registry_build_duration_seconds_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
+        "COMMENT ON DOMAIN build_cache_registry_build_duration_seconds IS 'Values of build_cache_registry.build_duration_seconds';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_image_size_bytes AS BIGINT CONSTRAINT ck_build_cache_registry_image_size_bytes_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_cache_registry_image_size_bytes IS 'Values of build_cache_registry.image_size_bytes';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_image_layers AS INTEGER CONSTRAINT ck_build_cache_registry_image_layers_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_cache_registry_image_layers IS 'Values of build_cache_registry.image_layers';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_cache_hit_count AS BIGINT CONSTRAINT ck_build_cache_registry_cache_hit_count_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_cache_registry_cache_hit_count IS 'Values of build_cache_registry.cache_hit_count';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_total_customers_served AS INTEGER CONSTRAINT ck_build_cache_registry_total_customers_served_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_cache_registry_total_customers_served IS 'Values of build_cache_registry.total_customers_served';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_manifest_json AS JSONB CONSTRAINT ck_build_cache_registry_manifest_json_object CHECK (jsonb_typeof(VALUE) = 'object');\n"
+        "COMMENT ON DOMAIN build_cache_registry_manifest_json IS 'Values of build_cache_registry.manifest_json';"
+    )
     op.create_table(
         "build_cache_registry",
         sa.Column(
@@ -427,7 +467,12 @@ def upgrade() -> None:
             nullable=False,
             comment="Hash of the manifest that the image was built from",
         ),
-        sa.Column("tier", sa.String(length=20), nullable=False, comment="Lowest tier that may use the image"),
+        sa.Column(
+            "tier",
+            postgresql.DOMAIN("build_cache_registry_tier", sa.String(length=20), create_type=False),
+            nullable=False,
+            comment="Lowest tier that may use the image",
+        ),
         sa.Column("registry_url", sa.Text(), nullable=False, comment="Registry that holds the image"),
         sa.Column("image_tag", sa.Text(), nullable=False, comment="Tag of the image"),
         sa.Column(
@@ -441,12 +486,15 @@ def upgrade() -> None:
         ),
         sa.Column(
             "architecture",
-            sa.String(length=20),
+            postgresql.DOMAIN("build_cache_registry_architecture", sa.String(length=20), create_type=False),
             nullable=False,
             comment="Processor architecture of the image",
         ),
         sa.Column(
-            "cloud_provider", sa.String(length=20), nullable=False, comment="Cloud that the image is made for"
+            "cloud_provider",
+            postgresql.DOMAIN("build_cache_registry_cloud_provider", sa.String(length=20), create_type=False),
+            nullable=False,
+            comment="Cloud that the image is made for",
         ),
         sa.Column(
             "cloud_compute",
@@ -455,7 +503,12 @@ def upgrade() -> None:
             comment="Compute family that the image is tuned for",
         ),
         sa.Column(
-            "deployment_mode", sa.String(length=20), nullable=False, comment="How the image is meant to run"
+            "deployment_mode",
+            postgresql.DOMAIN(
+                "build_cache_registry_deployment_mode", sa.String(length=20), create_type=False
+            ),
+            nullable=False,
+            comment="How the image is meant to run",
         ),
         sa.Column(
             "first_built_at",
@@ -472,15 +525,29 @@ def upgrade() -> None:
         ),
         sa.Column(
             "build_duration_seconds",
-            sa.Numeric(precision=10, scale=2),
+            postgresql.DOMAIN(
+                "build_cache_registry_build_duration_seconds",
+                sa.Numeric(precision=10, scale=2),
+                create_type=False,
+            ),
             nullable=False,
             comment="How long the build took: what a hit saves",
         ),
-        sa.Column("image_size_bytes", sa.BigInteger(), nullable=True, comment="Size of the image"),
-        sa.Column("image_layers", sa.Integer(), nullable=True, comment="Number of layers in the image"),
+        sa.Column(
+            "image_size_bytes",
+            postgresql.DOMAIN("build_cache_registry_image_size_bytes", sa.BigInteger(), create_type=False),
+            nullable=True,
+            comment="Size of the image",
+        ),
+        sa.Column(
+            "image_layers",
+            postgresql.DOMAIN("build_cache_registry_image_layers", sa.Integer(), create_type=False),
+            nullable=True,
+            comment="Number of layers in the image",
+        ),
         sa.Column(
             "cache_hit_count",
-            sa.BigInteger(),
+            postgresql.DOMAIN("build_cache_registry_cache_hit_count", sa.BigInteger(), create_type=False),
             server_default="0",
             nullable=False,
             comment="Hits so far; kept exact by the access log's trigger",
@@ -493,14 +560,18 @@ def upgrade() -> None:
         ),
         sa.Column(
             "total_customers_served",
-            sa.Integer(),
+            postgresql.DOMAIN("build_cache_registry_total_customers_served", sa.Integer(), create_type=False),
             server_default="1",
             nullable=False,
             comment="Distinct customers who got the image; kept exact by the access log's trigger",
         ),
         sa.Column(
             "manifest_json",
-            postgresql.JSONB(astext_type=sa.Text()),
+            postgresql.DOMAIN(
+                "build_cache_registry_manifest_json",
+                postgresql.JSONB(astext_type=sa.Text()),
+                create_type=False,
+            ),
             nullable=False,
             comment="The manifest itself, as a JSON object",
         ),
@@ -526,38 +597,6 @@ def upgrade() -> None:
             nullable=False,
             comment="One bit per customers.customer_number that got the image: an exact count at a flat cost",
         ),
-        sa.CheckConstraint(
-            "architecture IN ('amd64', 'arm64')", name=op.f("ck_build_cache_registry_architecture_allowed")
-        ),
-        sa.CheckConstraint(
-            "build_duration_seconds >= 0 AND build_duration_seconds < 'NaN'",
-            name=op.f("ck_build_cache_registry_build_duration_seconds_range"),
-        ),
-        sa.CheckConstraint(
-            "cloud_provider IN ('aws', 'azure', 'gcp', 'kubernetes')",
-            name=op.f("ck_build_cache_registry_cloud_provider_allowed"),
-        ),
-        sa.CheckConstraint(
-            "deployment_mode IN ('standalone', 'distributed', 'serverless')",
-            name=op.f("ck_build_cache_registry_deployment_mode_allowed"),
-        ),
-        sa.CheckConstraint(
-            "jsonb_typeof(manifest_json) = 'object'",
-            name=op.f("ck_build_cache_registry_manifest_json_object"),
-        ),
-        sa.CheckConstraint(
-            "tier IN ('core', 'pro', 'enterprise', 'asp')", name=op.f("ck_build_cache_registry_tier_allowed")
-        ),
-        sa.CheckConstraint(
-            "cache_hit_count >= 0", name=op.f("ck_build_cache_registry_cache_hit_count_range")
-        ),
-        sa.CheckConstraint("image_layers >= 0", name=op.f("ck_build_cache_registry_image_layers_range")),
-        sa.CheckConstraint(
-            "image_size_bytes >= 0", name=op.f("ck_build_cache_registry_image_size_bytes_range")
-        ),
-        sa.CheckConstraint(
-            "total_customers_served >= 0", name=op.f("ck_build_cache_registry_total_customers_served_range")
-        ),
         sa.ForeignKeyConstraint(
             ["first_built_by_customer"],
             ["customers.customer_id"],
@@ -567,6 +606,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_build_cache_registry")),
         comment="Finished builds that all customers share, keyed by manifest hash and gated by tier",
         postgresql_with={"fillfactor": "80"},
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_access_log_access_type AS VARCHAR(20) CONSTRAINT ck_build_access_log_access_type_allowed CHECK (VALUE IN ('cache_hit', 'cache_miss', 'build_created'));\n"
+        "COMMENT ON DOMAIN build_access_log_access_type IS 'Values of build_access_log.access_type';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_access_log_pull_duration_seconds AS NUMERIC(10, 2) CONSTRAINT ck_build_access_log_pull_duration_seconds_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
+        "COMMENT ON DOMAIN build_access_log_pull_duration_seconds IS 'Values of build_access_log.pull_duration_seconds';"
+    )
+    sqlfile.execute(
+        "CREATE DOMAIN build_access_log_download_size_bytes AS BIGINT CONSTRAINT ck_build_access_log_download_size_bytes_range CHECK (VALUE >= 0);\n"
+        "COMMENT ON DOMAIN build_access_log_download_size_bytes IS 'Values of build_access_log.download_size_bytes';"
     )
     op.create_table(
         "build_access_log",
@@ -593,7 +644,7 @@ def upgrade() -> None:
         ),
         sa.Column(
             "access_type",
-            sa.String(length=20),
+            postgresql.DOMAIN("build_access_log_access_type", sa.String(length=20), create_type=False),
             nullable=False,
             comment="What it came to: cache_hit, cache_miss or build_created",
         ),
@@ -606,33 +657,31 @@ def upgrade() -> None:
         ),
         sa.Column(
             "pull_duration_seconds",
-            sa.Numeric(precision=10, scale=2),
+            postgresql.DOMAIN(
+                "build_access_log_pull_duration_seconds", sa.Numeric(precision=10, scale=2), create_type=False
+            ),
             nullable=True,
             comment="How long the pull took",
         ),
-        sa.Column("download_size_bytes", sa.BigInteger(), nullable=True, comment="Bytes that were pulled"),
+        sa.Column(
+            "download_size_bytes",
+            postgresql.DOMAIN("build_access_log_download_size_bytes", sa.BigInteger(), create_type=False),
+            nullable=True,
+            comment="Bytes that were pulled",
+        ),
         sa.Column("user_agent", sa.Text(), nullable=True, comment="Client software that asked"),
         sa.Column("ip_address", postgresql.INET(), nullable=True, comment="Address that asked"),
         sa.CheckConstraint(
-            "access_type IN ('cache_hit', 'cache_miss', 'build_created')",
-            name=op.f("ck_build_access_log_access_type_allowed"),
-        ),
-        sa.CheckConstraint(
             "build_cache_id IS NOT NULL OR access_type = 'cache_miss'",
             name=op.f("ck_build_access_log_only_a_miss_has_no_entry"),
-        ),
-        sa.CheckConstraint(
-            "pull_duration_seconds >= 0 AND pull_duration_seconds < 'NaN'",
-            name=op.f("ck_build_access_log_pull_duration_seconds_range"),
-        ),
-        sa.CheckConstraint(
-            "download_size_bytes >= 0", name=op.f("ck_build_access_log_download_size_bytes_range")
         ),
         sa.ForeignKeyConstraint(
             ["build_cache_id"],
             ["build_cache_registry.id"],
             name=op.f("fk_build_access_log_build_cache_id"),
             ondelete="CASCADE",
+            deferrable=True,
+            initially="DEFERRED",
         ),
         sa.ForeignKeyConstraint(
             ["customer_id"],
@@ -658,7 +707,26 @@ def downgrade() -> None:
     """Drop all of it, the partitions of every log table included."""
     sqlfile.drop("001/core/cache_performance_summary.sql")
     op.drop_table("build_access_log")
+    sqlfile.execute(
+        "DROP DOMAIN "
+        "build_access_log_access_type, "
+        "build_access_log_pull_duration_seconds, "
+        "build_access_log_download_size_bytes;"
+    )
     op.drop_table("build_cache_registry")
+    sqlfile.execute(
+        "DROP DOMAIN "
+        "build_cache_registry_tier, "
+        "build_cache_registry_architecture, "
+        "build_cache_registry_cloud_provider, "
+        "build_cache_registry_deployment_mode, "
+        "build_cache_registry_build_duration_seconds, "
+        "build_cache_registry_image_size_bytes, "
+        "build_cache_registry_image_layers, "
+        "build_cache_registry_cache_hit_count, "
+        "build_cache_registry_total_customers_served, "
+        "build_cache_registry_manifest_json;"
+    )
     op.drop_table("registry_credentials")
     op.drop_table("licenses")
     op.drop_table("customers")

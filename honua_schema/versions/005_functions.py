@@ -38,6 +38,7 @@ FUNCTIONS = (
     "005/build_queue/validate_build_queue_insert.sql",
     "005/core/license_ends_at.sql",
     "005/core/tier_rank.sql",
+    "005/core/count_cache_accesses.sql",
     "005/core/enforce_registry_limit.sql",
     "005/core/expire_licenses.sql",
     "005/core/find_cached_build.sql",

@@ -16,7 +16,8 @@ DECLARE
     v_tiers varchar[] := admitted_tiers(p_customer_id);
 BEGIN
     RETURN QUERY
-    SELECT DISTINCT ON (e.architecture) e.id, e.full_image_url, e.tier, e.architecture, e.modules
+    SELECT DISTINCT ON (e.architecture)
+        e.id, e.full_image_url, e.tier::varchar, e.architecture::varchar, e.modules
     FROM build_cache_registry AS e
     WHERE e.manifest_hash = p_manifest_hash
       AND e.deleted_at IS NULL

@@ -25,6 +25,9 @@ BEGIN
     END IF;
     v_first_month := date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => p_keep_months);
 
+    -- What this transaction has recorded itself is checked now: a table with checks to come can't be dropped.
+    SET CONSTRAINTS fk_build_access_log_build_cache_id IMMEDIATE;
+    SET CONSTRAINTS fk_build_access_log_build_cache_id DEFERRED;
     FOR v_name IN
         SELECT c.relname
         FROM pg_inherits AS i

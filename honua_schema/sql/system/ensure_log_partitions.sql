@@ -54,6 +54,9 @@ BEGIN
         END;
     END LOOP;
 
+    -- What this transaction has recorded itself is checked now: a table with checks to come can't be changed.
+    SET CONSTRAINTS fk_build_access_log_build_cache_id IMMEDIATE;
+    SET CONSTRAINTS fk_build_access_log_build_cache_id DEFERRED;
     FOREACH table_name IN ARRAY ARRAY['build_access_log', 'build_events', 'build_metrics', 'audit_log'] LOOP
         v_default := format('honua_partitions.%I', table_name || '_default');
         FOREACH month IN ARRAY missing_log_months(table_name, p_months_ahead) LOOP

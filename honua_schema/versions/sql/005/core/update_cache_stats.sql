@@ -4,10 +4,32 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_access record;
-    v_customer_number integer;
-    v_known bytea;
-    v_served bytea;
 BEGIN
+    -- Nearly always it is one, and spared the grouping.
+    SELECT
+        count(*) AS rows,
+        (array_agg(a.build_cache_id))[1] AS build_cache_id,
+        (array_agg(a.access_type))[1] AS access_type,
+        (array_agg(a.accessed_at))[1] AS accessed_at,
+        array_agg(c.customer_number) AS customer_numbers
+    INTO v_access
+    FROM (SELECT * FROM new_accesses LIMIT 2) AS a
+    LEFT JOIN customers AS c ON c.customer_id = a.customer_id;
+    IF v_access.rows = 1 THEN
+        IF v_access.access_type <> 'cache_miss' THEN
+            -- Many clients that wait for one entry wait here in a queue. At the row itself each would be woken twice,
+            -- and read it anew.
+            PERFORM pg_advisory_xact_lock(hashtextextended(v_access.build_cache_id::text, 0));
+            PERFORM count_cache_accesses(
+                v_access.build_cache_id,
+                (v_access.access_type = 'cache_hit')::integer,
+                v_access.accessed_at,
+                v_access.customer_numbers
+            );
+        END IF;
+        RETURN NULL;
+    END IF;
+
     -- In order of id, so that two statements with several entries each can't deadlock.
     FOR v_access IN
         SELECT
@@ -21,30 +43,9 @@ BEGIN
         GROUP BY a.build_cache_id
         ORDER BY a.build_cache_id
     LOOP
-        UPDATE build_cache_registry AS e
-        SET cache_hit_count = e.cache_hit_count + v_access.hits,
-            last_accessed_at = greatest(e.last_accessed_at, v_access.last_accessed_at)
-        WHERE e.id = v_access.build_cache_id
-        RETURNING e.customers_served INTO v_known;
-
-        -- From here on the entry is locked: what was read of it stays true.
-        v_served := v_known;
-        FOREACH v_customer_number IN ARRAY v_access.customer_numbers LOOP
-            IF length(v_served) <= v_customer_number / 8 THEN
-                v_served := v_served
-                    || decode(repeat('00', v_customer_number / 8 + 1 - length(v_served)), 'hex');
-            END IF;
-            IF get_bit(v_served, v_customer_number) = 0 THEN
-                v_served := set_bit(v_served, v_customer_number, 1);
-            END IF;
-        END LOOP;
-
-        IF v_served <> v_known THEN
-            UPDATE build_cache_registry AS e
-            SET customers_served = v_served,
-                total_customers_served = greatest(1, bit_count(v_served))
-            WHERE e.id = v_access.build_cache_id;
-        END IF;
+        PERFORM count_cache_accesses(
+            v_access.build_cache_id, v_access.hits, v_access.last_accessed_at, v_access.customer_numbers
+        );
     END LOOP;
     RETURN NULL;
 END;
