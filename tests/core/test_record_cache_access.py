@@ -82,3 +82,30 @@ def test_what_does_not_exist_is_refused(
         record(connection, entry, customer, access_type)
 
     assert value(connection, "SELECT count(*) FROM build_access_log") == 0
+
+
+def test_a_miss_that_names_an_unknown_entry_is_refused_when_the_transaction_ends(
+    connection: Connection,
+) -> None:
+    customer = add_customer(connection)
+
+    connection.execute("BEGIN")
+    record(connection, UUID(int=0), customer, "cache_miss")
+    with pytest.raises(errors.ForeignKeyViolation):
+        connection.execute("COMMIT")
+
+    assert value(connection, "SELECT count(*) FROM build_access_log") == 0
+
+
+def test_a_transaction_that_recorded_accesses_may_make_partitions_and_drop_old_ones(
+    connection: Connection,
+) -> None:
+    entry, customer = add_cache_entry(connection), add_customer(connection)
+
+    with connection.transaction():
+        record(connection, entry, customer, "cache_hit")
+        connection.execute("SELECT ensure_log_partitions(7)")
+        record(connection, entry, customer, "cache_hit")
+        connection.execute("SELECT drop_old_log_partitions('build_access_log', 1)")
+
+    assert value(connection, "SELECT count(*) FROM build_access_log") == 2
