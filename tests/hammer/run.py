@@ -90,9 +90,9 @@ def without_fence(connection: psycopg.Connection[Any]) -> None:
     fence = "\n".join(
         [
             "",
-            "          AND b.worker_id = p_worker_id",
-            "          AND b.retry_count = p_retry_count",
-            "          AND b.status IS NOT DISTINCT FROM 'building'",
+            "      AND b.worker_id = p_worker_id",
+            "      AND b.retry_count = p_retry_count",
+            "      AND b.status IS NOT DISTINCT FROM 'building'",
         ]
     )
     assert fence in text

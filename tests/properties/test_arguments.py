@@ -71,6 +71,7 @@ VALUES: dict[str, some.SearchStrategy[Any]] = {
     "character varying": some.sampled_from(TEXTS)
     | some.text(some.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
     "text[]": some.lists(some.none() | some.sampled_from(TEXTS), max_size=3),
+    "integer[]": some.lists(some.none() | some.integers(-1, 1000), max_size=3),
     "interval": some.sampled_from(INTERVALS),
     "inet": some.sampled_from(["10.0.0.1", "::1", "0.0.0.0/0"]),
     "jsonb": some.sampled_from(["{}", "[]", "null", "1", '{"modules": ["stac"]}']),

@@ -25,6 +25,13 @@ SELECT complete_build(
     p_pushed_to_registry => true
 );
 
+-- count_cache_accesses
+SELECT count_cache_accesses(e.id, 1, now(), ARRAY[c.customer_number])
+FROM build_cache_registry AS e
+JOIN customers AS c ON c.customer_id = 'atlas'
+ORDER BY e.manifest_hash
+LIMIT 1;
+
 -- drop_old_log_partitions
 SELECT partition_name, bytes_freed FROM drop_old_log_partitions('build_metrics', 12);
 
@@ -115,3 +122,8 @@ SELECT update_build_progress(
 
 -- verify_audit_log
 SELECT seal_id, records, state FROM verify_audit_log();
+
+-- write_audit_log
+SELECT write_audit_log('licenses', 'UPDATE', to_jsonb(l), to_jsonb(l) || '{"tier": "core"}', ARRAY['tier'])
+FROM licenses AS l
+WHERE l.customer_id = 'atlas';

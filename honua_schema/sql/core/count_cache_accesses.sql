@@ -3,12 +3,13 @@ CREATE OR REPLACE FUNCTION count_cache_accesses(
     p_hits bigint,
     p_last_accessed_at timestamptz,
     p_customer_numbers integer[]
-) RETURNS void
+) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_customer_number integer;
+    v_hits bigint;
     v_known bytea;
     v_served bytea;
 BEGIN
@@ -16,7 +17,7 @@ BEGIN
     SET cache_hit_count = e.cache_hit_count + p_hits,
         last_accessed_at = greatest(e.last_accessed_at, p_last_accessed_at)
     WHERE e.id = p_build_cache_id
-    RETURNING e.customers_served INTO v_known;
+    RETURNING e.cache_hit_count, e.customers_served INTO v_hits, v_known;
     IF NOT FOUND THEN
         -- The foreign key would say so too, but only at the end of the transaction.
         RAISE EXCEPTION 'there is no cache entry %', p_build_cache_id
@@ -42,9 +43,11 @@ BEGIN
             total_customers_served = greatest(1, bit_count(v_served))
         WHERE e.id = p_build_cache_id;
     END IF;
+    RETURN v_hits;
 END;
 $$;
 
 COMMENT ON FUNCTION count_cache_accesses IS
     'Adds to the counters of a cache entry: hits, the time of the last access, and the customers that are served from '
-    'now on. Errors: 23503 when there is no such entry.';
+    'now on. Returns the hits that it has then. Errors: 23503 when there is no such entry; 23502 or 23514 when there are hits that can''t be added; 22004 '
+    'without an array of customers; 2202E for a customer below 0.';

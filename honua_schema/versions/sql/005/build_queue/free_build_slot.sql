@@ -5,15 +5,17 @@ AS $$
 DECLARE
     v_customer_id varchar;
 BEGIN
-    -- Whoever changes the status by hand need not know of admission.
-    IF NEW.status = 'building' THEN
-        IF OLD.status = 'queued' AND OLD.admission = 'ready' THEN
-            -- A claim takes the slot that the build has.
-            RETURN NULL;
-        ELSIF NEW.admission <> 'ready' THEN
+    IF NEW.status = 'building' AND OLD.status = 'queued' AND OLD.admission = 'ready' THEN
+        -- A claim takes the slot that the build has.
+        RETURN NULL;
+    END IF;
+
+    -- Whoever changes the status need not know of admission.
+    IF NEW.status <> 'queued' THEN
+        IF NEW.admission <> 'ready' THEN
             UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
         END IF;
-    ELSIF NEW.status = 'queued' AND NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
+    ELSIF NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
         UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
     END IF;
 

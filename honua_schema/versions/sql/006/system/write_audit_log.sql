@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION write_audit_log(
     p_old jsonb,
     p_new jsonb,
     p_columns text[]
-) RETURNS void
+) RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
@@ -20,10 +20,12 @@ AS $$
         CASE WHEN p_old IS NOT NULL THEN coalesce(jsonb_object_agg(c.name, p_old -> c.name), '{}') END,
         CASE WHEN p_new IS NOT NULL THEN coalesce(jsonb_object_agg(c.name, p_new -> c.name), '{}') END
     FROM unnest(p_columns) AS c (name)
-    WHERE nullif(p_old -> c.name, 'null') IS DISTINCT FROM nullif(p_new -> c.name, 'null');
+    WHERE nullif(p_old -> c.name, 'null') IS DISTINCT FROM nullif(p_new -> c.name, 'null')
+    RETURNING id;
 $$;
 
 COMMENT ON FUNCTION write_audit_log IS
     'Writes one record of audit_log: who, when, in which transaction, and the old and new values of what changed, of '
     'the given columns and of no others. The rows are JSON objects; NULL where there is none. The actor is the setting '
-    'honua.actor, else the session''s role.';
+    'honua.actor, else the session''s role. Returns the record''s id. Errors: 23502 without a table, an operation or the id of a row; 22P02 when '
+    'that is no UUID.';
