@@ -49,5 +49,5 @@ $$;
 
 COMMENT ON FUNCTION count_cache_accesses IS
     'Adds to the counters of a cache entry: hits, the time of the last access, and the customers that are served from '
-    'now on. Returns the hits that it has then. Errors: 23503 when there is no such entry; 23502 or 23514 when there are hits that can''t be added; 22004 '
-    'without an array of customers; 2202E for a customer below 0.';
+    'now on. Returns the hits that it has then. Errors: 23503 when there is no such entry; 23502 or 23514 when there '
+    'are hits that can''t be added; 22004 without an array of customers; 2202E for a customer below 0.';

@@ -27,5 +27,5 @@ $$;
 COMMENT ON FUNCTION write_audit_log IS
     'Writes one record of audit_log: who, when, in which transaction, and the old and new values of what changed, of '
     'the given columns and of no others. The rows are JSON objects; NULL where there is none. The actor is the setting '
-    'honua.actor, else the session''s role. Returns the record''s id. Errors: 23502 without a table, an operation or the id of a row; 22P02 when '
-    'that is no UUID.';
+    'honua.actor, else the session''s role. Returns the record''s id. Errors: 23502 without a table, an operation or '
+    'the id of a row; 22P02 when that is no UUID.';
