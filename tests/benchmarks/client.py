@@ -29,9 +29,15 @@ class Client:
         self._contestant = contestant
         self._number = 0
         self._jobs: Jobs = []
+        self._claimed: Jobs = []
 
     def provide(self, operation: str, count: int) -> None:
-        """Claim the jobs that an operation needs, so that they can be done without claiming them then."""
+        """Claim the jobs that an operation needs, so that they can be done without claiming them then.
+
+        Jobs that were claimed only to do so are completed first, for customers may have a limit.
+        """
+        self._do(self._contestant.complete, self._claimed)
+        self._claimed = []
         if operation == "retry":
             self.provide("failure", count)
             self._do(self._contestant.operations["failure"], self._jobs)
@@ -43,7 +49,7 @@ class Client:
         jobs = [self._jobs.pop() for _ in range(count)] if self._needs_jobs(operation) else [{}] * count
         process_id, rows = self._do(self._contestant.operations[operation], jobs)
         if operation.startswith("claim"):
-            self._do(self._contestant.complete, rows)  # else customers reach their limit
+            self._claimed += rows
         return process_id
 
     def _needs_jobs(self, operation: str) -> bool:
