@@ -504,6 +504,42 @@ def test_a_build_that_has_ended_gets_no_slot_whatever_was_written_behind_the_tri
     assert (queue.build(ended).admission, queue.build(order).admission) == ("waiting", "ready")
 
 
+def test_a_build_that_has_ended_takes_no_slot_from_one_that_comes_later(queue: Queue) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    later = queue.order(customer, priority=3)
+    ended, next_one = queue.order(customer, priority=9), queue.order(customer, priority=5)
+    queue.run("UPDATE build_queue SET status = 'cancelled', completed_at = now() WHERE id = %s", ended)
+    queue.run("UPDATE build_queue SET admission = 'waiting' WHERE id IN (%s, %s)", ended, next_one)
+    queue.run("UPDATE build_queue SET admission = 'ready' WHERE id = %s", later)
+
+    queue.value("SELECT admit_builds(%s)", customer)
+
+    assert [queue.build(each).admission for each in (ended, next_one, later)] == [
+        "waiting",
+        "ready",
+        "waiting",
+    ]
+
+
+def test_no_slot_goes_to_a_later_build_while_the_next_one_is_locked(queue: Queue, connect: Connect) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    ready, next_one = queue.order(customer, priority=5), queue.order(customer, priority=4)
+    last = queue.order(customer, priority=3)
+    queue.run("ALTER TABLE build_queue DISABLE TRIGGER USER")
+    queue.run("UPDATE build_queue SET priority = 6 WHERE id = %s", next_one)
+    queue.run("ALTER TABLE build_queue ENABLE TRIGGER USER")
+    holder = connect(autocommit=False)
+    holder.execute("SELECT FROM build_queue WHERE id = %s FOR UPDATE", [next_one])
+
+    queue.value("SELECT admit_builds(%s)", customer)
+
+    assert [queue.build(each).admission for each in (ready, next_one, last)] == [
+        "ready",
+        "waiting",
+        "waiting",
+    ]
+
+
 def test_a_build_that_ends_while_its_customer_gets_a_limit_wakes_the_next(
     queue: Queue, connect: Connect
 ) -> None:

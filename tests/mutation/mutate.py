@@ -58,6 +58,9 @@ _SPARES_A_CALL = "spares a call that would find nothing"
 HARMLESS = {
     "admit_builds: q.status IN ('queued', 'building')": _NAMES_THE_INDEX,
     "admit_builds: q.status IN ('queued', 'building') (2)": _NAMES_THE_INDEX,
+    "admit_builds: q.customer_id = p_customer_id (3)": _SPARES_A_CALL,
+    "admit_builds: q.status = 'queued' (3)": _SPARES_A_CALL,
+    "admit_builds: q.admission = 'waiting' (2)": _SPARES_A_CALL,
     "admit_waiting_builds: b.status = 'queued' (2)": "only queued builds wait; it names the index",
     "admit_waiting_builds: w.customer_id IS NOT NULL (2)": _SPARES_A_CALL,
     "get_license_quota_usage: b.status IN ('queued', 'building')": _NAMES_THE_INDEX,
