@@ -51,7 +51,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "updates": "Rows updated",
         "HOT": "HOT share",
     },
-    "cache growth": {"rows": "Rows in the entry's log", "ms": "Access, ms", "CPU us": "CPU, µs"},
+    "cache growth": {"rows": "Records of the entry", "ms": "Access, ms", "ratio": "Ratio to the first"},
     "cache": {
         "entries": "Entries", "system": "By", "per second": "Accesses per second", "CPU us": "CPU, µs",
         "ratio": "Ratio",
@@ -94,8 +94,8 @@ EXPLANATIONS = {
     "*Pages* counts reads of "
     "user tables and their indexes, from memory or disk.",
     "plans": "Statements inside of the queue's functions, after many cycles without vacuum.",
-    "cache": "`record_cache_access()` with one client as an entry's log grows, and with 16 clients on "
-    "one entry and on a "
+    "cache": "`record_cache_access()` with one client that uses entries of longer and longer logs in turn, "
+    "and with 16 clients on one entry and on a "
     "hundred, beside an `INSERT` into a copy of the log and an `UPDATE` of a counter in one statement.",
     "instructions": "Thousands per operation, counted by callgrind: the difference of two runs of one "
     "client, through "

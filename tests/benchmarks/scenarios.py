@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from benchmarks.contestants import Contestant
+    from benchmarks.side import Run
 
 Rows = list[dict[str, Any]]
 
@@ -336,30 +337,49 @@ BARE_TABLES = (
     ),
     "INSERT INTO bare_entry (id) SELECT id FROM build_cache_registry",
 )
-HOT_ENTRY = "'00000000-0000-0000-0000-000000000000'::uuid"
+ENTRY = "lpad({}::text, 32, '0')::uuid"
+HOT_ENTRY = ENTRY.format(0)
 ANY_ENTRY = "lpad(mod(:number::integer, 100)::text, 32, '0')::uuid"
 
 
+def _take_turns(plan: Plan, side: Side, keys: dict[int, str]) -> dict[int, list[Run]]:
+    """Let one client use each entry in turn, in several rounds."""
+    runs: dict[int, list[Run]] = {size: [] for size in keys}
+    for _ in range(plan.rounds):
+        for size, entry in keys.items():
+            runs[size].append(side.run(script(CACHE_ACCESS.format(entry=entry)), 1, seconds=plan.seconds))
+    return runs
+
+
 def cache(plan: Plan) -> Rows:
-    """One access to an entry whose log grows.
+    """One access to entries with more and more records in the log.
 
     And sixteen clients on one entry and on a hundred, beside a bare table.
     """
     rows = []
     with ExitStack() as stack:
         side = plan.open(stack, HONUA, 0)
-        for size in [each for each in (1_000, 10_000, 100_000, 1_000_000) if each <= plan.log]:
-            with side.connect() as connection:
+        sizes = [each for each in (1_000, 10_000, 100_000, 1_000_000) if each <= plan.log]
+        keys = {size: ENTRY.format(number + 1) for number, size in enumerate(sizes)}
+        with side.connect() as connection:
+            for size, entry in keys.items():
                 connection.execute(
                     "INSERT INTO build_access_log (build_cache_id, customer_id, access_type)"
-                    f" SELECT {HOT_ENTRY}, 'customer-' || mod(n, 100), 'cache_hit' FROM generate_series(1,"
-                    f" {size} - (SELECT count(*) FROM build_access_log WHERE build_cache_id = "
-                    f"{HOT_ENTRY})) AS n".encode()
+                    f" SELECT {entry}, 'customer-' || mod(n, 100), 'cache_hit'"
+                    f" FROM generate_series(1, {size}) AS n".encode()
                 )
-                connection.execute("VACUUM ANALYZE build_access_log, build_cache_registry")
-            run = side.run(script(CACHE_ACCESS.format(entry=HOT_ENTRY)), 1, seconds=plan.seconds)
-            rows.append({"rows": size, "ms": run.latencies[0], "CPU us": run.cpu})
-            plan.say(f"    {rows[-1]}")
+            connection.execute("VACUUM ANALYZE build_access_log, build_cache_registry")
+            connection.execute("CHECKPOINT")
+        runs = {
+            size: [each.latencies[0] for each in turns]
+            for size, turns in _take_turns(plan, side, keys).items()
+        }
+        rows += [{"rows": size, "ms": statistics.median(runs[size])} for size in sizes]
+        for row in rows:
+            row["ratio"] = statistics.median(
+                larger / smaller for larger, smaller in zip(runs[row["rows"]], runs[sizes[0]], strict=True)
+            )
+            plan.say(f"    {row}")
         with side.connect() as connection:
             for statement in BARE_TABLES:
                 connection.execute(statement.encode())
