@@ -70,8 +70,8 @@ class Contestant:
 
     @property
     def operations(self) -> dict[str, str]:
-        """Each operation's SQL by its name, in an order in which they can be done."""
-        return {"enqueue": self.enqueue, "claim": self.claim, **self.others, "complete": self.complete}
+        """Each operation's SQL by its name; those of a cycle first, before any job is tried again."""
+        return {"enqueue": self.enqueue, "claim": self.claim, "complete": self.complete, **self.others}
 
     def fill(self, url: URL, count: int) -> None:
         """Queue jobs, and tell the planner of them."""
