@@ -207,3 +207,17 @@ def test_the_map_of_customers_is_not_written_again_by_later_accesses(connection:
     assert value(connection, "SELECT written FROM changes") == 0
     add_cache_access(connection, entry)
     assert value(connection, "SELECT written FROM changes") == 1
+
+
+def test_misses_beside_a_hit_in_one_statement_count_for_no_entry(connection: Connection) -> None:
+    entry, customer, other = add_cache_entry(connection), add_customer(connection), add_customer(connection)
+
+    connection.execute(
+        "INSERT INTO build_access_log (build_cache_id, customer_id, access_type)"
+        " VALUES (%(entry)s, %(customer)s, 'cache_hit'), (%(entry)s, %(other)s, 'cache_miss'),"
+        " (NULL, %(other)s, 'cache_miss')",
+        {"entry": entry, "customer": customer, "other": other},
+    )
+
+    counted = entry_of(connection, entry)
+    assert (counted.cache_hit_count, counted.total_customers_served) == (1, 1)

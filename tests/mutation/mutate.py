@@ -67,6 +67,8 @@ HARMLESS = {
     "free_build_slot: q.status IN ('queued', 'building')": _SPARES_A_CALL,
     "free_build_slot: q.admission = 'ready'": _SPARES_A_CALL,
     "free_build_slot: q.status = 'queued'": _SPARES_A_CALL,
+    "free_build_slot: (q.priority < NEW.priority OR q.priority = NEW.priority"
+    " AND q.queued_at > NEW.queued_at)": _SPARES_A_CALL,
     "get_license_quota_usage: b.status IN ('queued', 'building')": _NAMES_THE_INDEX,
     "get_license_quota_usage: b.admission = 'ready'": "builds that run are ready; it names the index",
     "get_next_build_for_worker: b.status = 'queued'": _SPARES_A_CALL,
