@@ -17,7 +17,7 @@ BEGIN
     SET cache_hit_count = e.cache_hit_count + p_hits,
         last_accessed_at = greatest(e.last_accessed_at, p_last_accessed_at)
     WHERE e.id = p_build_cache_id
-    RETURNING e.cache_hit_count, e.customers_served INTO v_hits, v_known;
+    RETURNING e.cache_hit_count::bigint, e.customers_served INTO v_hits, v_known;
     IF NOT FOUND THEN
         -- The foreign key would say so too, but only at the end of the transaction.
         RAISE EXCEPTION 'there is no cache entry %', p_build_cache_id
