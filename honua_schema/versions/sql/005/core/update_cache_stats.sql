@@ -17,9 +17,6 @@ BEGIN
     LEFT JOIN customers AS c ON c.customer_id = a.customer_id;
     IF v_access.rows = 1 THEN
         IF v_access.access_type <> 'cache_miss' THEN
-            -- Many clients that wait for one entry wait here in a queue. At the row itself each would be woken twice,
-            -- and read it anew.
-            PERFORM pg_advisory_xact_lock(hashtextextended(v_access.build_cache_id::text, 0));
             PERFORM count_cache_accesses(
                 v_access.build_cache_id,
                 (v_access.access_type = 'cache_hit')::integer,
