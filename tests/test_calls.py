@@ -50,8 +50,9 @@ FUNCTIONS = {
 }
 INTERNAL = {
     # called by triggers, policies and other functions
-    "admit_builds", "admitted_tiers", "count_cache_accesses", "license_ends_at", "lock_license",
-    "log_time_column", "missing_log_months", "release_delayed_builds", "tier_rank", "write_audit_log",
+    "admit_builds", "admitted_tiers", "claim_bound", "count_cache_accesses", "license_ends_at",
+    "lock_license", "log_time_column", "lower_claim_bound", "missing_log_months", "raise_claim_bounds",
+    "release_delayed_builds", "tier_rank", "write_audit_log",
     # called by honua_schema.audit
     "hash_audit_log", "seal_audit_log", "verify_audit_log",
 }  # fmt: skip

@@ -235,6 +235,13 @@ def after_create(model: type[Base], statement: str) -> None:
     event.listen(model.__table__, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
 
 
+def sequence(model: type[Base], name: str, comment: str) -> None:
+    """Give a table a sequence that fills none of its columns."""
+    after_create(model, f"CREATE SEQUENCE {name}")
+    after_create(model, f"COMMENT ON SEQUENCE {name} IS '{comment}'")
+    event.listen(model.__table__, "after_drop", DDL(f"DROP SEQUENCE {name}"))  # type: ignore[no-untyped-call]
+
+
 def partitioned_by_month(model: type[ModelType]) -> type[ModelType]:
     """Give a log table its default partition, so that an insert finds a place whatever its time."""
     partition = f"{PARTITION_SCHEMA}.{model.__tablename__}_default"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import itertools
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from honua_schema.models.base import (
     one_of,
     partitioned_by_month,
     rules_in_domains,
+    sequence,
 )
 from honua_schema.models.core import Architecture
 
@@ -290,6 +292,21 @@ class BuildQueue(Base):
                 "autovacuum_analyze_scale_factor": "0.02",
             },
         },
+    )
+
+
+# Sequences, for a row that changed as often would leave dead versions of itself while a snapshot is held.
+sequence(
+    BuildQueue,
+    "claim_bounds_due_at",
+    "When the bounds of claims are to be found anew, in microseconds since 1970; 1 while claims heed none",
+)
+for _architecture, _priority in itertools.product(Architecture, range(1, 11)):
+    sequence(
+        BuildQueue,
+        f"claim_bound_{_architecture}_{_priority}",
+        "The queued_at before which no build of this architecture and priority can be claimed, "
+        "in microseconds since 1970; 1 when unknown",
     )
 
 

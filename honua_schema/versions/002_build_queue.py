@@ -28,6 +28,8 @@ VIEWS = (
     "002/build_queue/customer_build_usage.sql",
 )
 
+CLAIM_BOUNDS = [f"claim_bound_{each}_{number}" for each in ("amd64", "arm64") for number in range(1, 11)]
+
 
 def upgrade() -> None:
     """Create the tables of the queue, and the views on them."""
@@ -316,6 +318,15 @@ def upgrade() -> None:
             "autovacuum_analyze_scale_factor": "0.02",
         },
     )
+    sqlfile.execute(
+        "CREATE SEQUENCE claim_bounds_due_at;\n"
+        "COMMENT ON SEQUENCE claim_bounds_due_at IS 'When the bounds of claims are to be found anew, in microseconds since 1970; 1 while claims heed none';"
+    )
+    for bound in CLAIM_BOUNDS:
+        sqlfile.execute(
+            f"CREATE SEQUENCE {bound};\n"
+            f"COMMENT ON SEQUENCE {bound} IS 'The queued_at before which no build of this architecture and priority can be claimed, in microseconds since 1970; 1 when unknown';"
+        )
     sqlfile.execute(
         "CREATE DOMAIN build_results_actual_duration_seconds AS NUMERIC(10, 2) CONSTRAINT ck_build_results_actual_duration_seconds_range CHECK (VALUE >= 0 AND VALUE < 'NaN');\n"
         "COMMENT ON DOMAIN build_results_actual_duration_seconds IS 'Values of build_results.actual_duration_seconds';"
@@ -685,6 +696,7 @@ def downgrade() -> None:
         "build_results_push_duration_seconds;"
     )
     op.drop_table("build_queue")
+    sqlfile.execute(f"DROP SEQUENCE claim_bounds_due_at, {', '.join(CLAIM_BOUNDS)};")
     sqlfile.execute(
         "DROP DOMAIN "
         "build_queue_manifest_json, "

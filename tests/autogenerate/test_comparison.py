@@ -145,7 +145,12 @@ def test_another_owner_of_everything_is_no_drift(connection: Connection, engine:
                     SELECT format('ALTER TABLE %s OWNER TO keeper', c.oid::regclass)
                     FROM pg_class AS c
                     WHERE c.relnamespace IN ('public'::regnamespace, 'honua_partitions'::regnamespace)
-                      AND c.relkind IN ('r', 'p', 'v')
+                      AND c.relkind IN ('r', 'p', 'v', 'S')
+                      -- A sequence that numbers rows follows its table.
+                      AND NOT EXISTS (
+                        SELECT FROM pg_depend AS d
+                        WHERE c.relkind = 'S' AND d.objid = c.oid AND d.deptype IN ('a', 'i')
+                      )
                     UNION ALL
                     SELECT format('ALTER FUNCTION %s OWNER TO keeper', p.oid::regprocedure)
                     FROM pg_proc AS p

@@ -149,6 +149,23 @@ class Queue:
             customer_id,
         )
 
+    def heed_bounds(self) -> None:
+        """Let claims heed their bounds for a while, as they do when they pass over many entries."""
+        self.run("SELECT raise_claim_bounds(false)")
+        self.look_again_in(50)
+
+    def look_again_in(self, seconds: float) -> None:
+        """Set when the bounds are found anew, and so let claims heed them until then."""
+        self.run(
+            "SELECT setval('claim_bounds_due_at',"
+            " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + %s)",
+            round(seconds * 1_000_000),
+        )
+
+    def heeds_bounds(self) -> bool:
+        """Return whether claims heed their bounds."""
+        return bool(self.value("SELECT last_value > 1 FROM claim_bounds_due_at"))
+
     def run(self, statement: str, *values: Any) -> None:
         """Execute a statement."""
         self.connection.execute(statement.encode(), values or None)

@@ -12,7 +12,7 @@ from hammer.run import Hammer, Outcome, Plan
 from honua_schema.embedded import EmbeddedServer
 
 PLANS = {
-    "full": Plan(builds=100_000, terminations=130, kills=70, stops=40, crashes=10),
+    "full": Plan(builds=100_000, terminations=130, kills=70, stops=40, snapshots=20, crashes=10),
     "short": Plan(builds=1000),
     "without-fence": Plan(builds=1500, without="fence", stops=8),
     "without-durability": Plan(builds=1000, without="durability", crashes=3),

@@ -32,6 +32,8 @@ SAMPLED = ("concurrency_limit",)
 """What is checked while the clients work, too. What breaks another invariant is still there at the end."""
 SHARE_OF_COUNTING = 0.05
 """How much of its time the watcher spends on counting builds, which takes the longer the more there are."""
+HELD_FOR = 5
+"""For how many seconds a snapshot is held: long enough for claims to need their bounds."""
 STOPPED_FOR = 4
 """For how many seconds a worker is stopped: longer than builds may take."""
 
@@ -46,6 +48,7 @@ class Plan:
         terminations: Back ends that are ended by pg_terminate_backend().
         kills: Workers that are killed and replaced.
         stops: Workers that are stopped past the timeout of their builds, then continued.
+        snapshots: Times that a transaction holds a snapshot, so that nothing can be vacuumed.
         crashes: Times that the server's first process is killed.
         without: Name of a protection that is taken away, to show that its loss is noticed: see `PROTECTIONS`.
         seed: Seed of the order of the faults.
@@ -56,6 +59,7 @@ class Plan:
     terminations: int = 6
     kills: int = 6
     stops: int = 4
+    snapshots: int = 2
     crashes: int = 1
     without: str | None = None
     seed: int = 1
@@ -138,6 +142,7 @@ class Hammer:
         self._names = (f"worker-{number}" for number in itertools.count(1))
         self._workers: list[BaseProcess] = []
         self._stopped: dict[int, float] = {}
+        self._holders: dict[psycopg.Connection[Any], float] = {}
         url = server.url("hammer").set(drivername="postgresql")
         self._conninfo = url.render_as_string(hide_password=False)
         self._outcome = Outcome(server="")
@@ -161,6 +166,8 @@ class Hammer:
                 self._continue(process)
                 process.join(10)
                 process.kill()
+            for holder in self._holders:
+                holder.close()
         self._examine()
         return self._outcome
 
@@ -192,6 +199,7 @@ class Hammer:
             *[self._terminate] * plan.terminations,
             *[self._kill] * plan.kills,
             *[self._stop] * plan.stops,
+            *[self._hold] * plan.snapshots,
             *[self._crash] * plan.crashes,
         ]
         self._dice.shuffle(faults)
@@ -202,9 +210,16 @@ class Hammer:
             for process in self._workers:
                 if self._stopped.get(process.pid or 0, time.monotonic()) < time.monotonic():
                     self._continue(process)
+            for holder in [each for each, until in self._holders.items() if until < time.monotonic()]:
+                holder.close()
+                del self._holders[holder]
             still_ordering = any(process.is_alive() for process in customers)
             with contextlib.suppress(psycopg.OperationalError), self._connect() as connection:
                 self._note(violations(connection, SAMPLED))
+                [(is_bounded,)] = connection.execute(
+                    "SELECT last_value > 1 FROM claim_bounds_due_at"
+                ).fetchall()
+                self._outcome.faults["looks at claims with bounds"] += is_bounded
                 began = time.monotonic()
                 if began < count_again:
                     continue
@@ -302,6 +317,14 @@ class Hammer:
     def _continue(self, process: BaseProcess) -> None:
         if process.pid and self._stopped.pop(process.pid, None):
             os.kill(process.pid, signal.SIGCONT)
+
+    def _hold(self) -> bool:
+        holder = psycopg.connect(self._conninfo)
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT pg_current_xact_id()")
+        self._holders[holder] = time.monotonic() + HELD_FOR
+        self._outcome.faults["snapshots held"] += 1
+        return True
 
     def _crash(self) -> bool:
         process_id = self._server.process_id

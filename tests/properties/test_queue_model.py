@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from build_queue.driver import Queue
 from builders import add_customer, add_license
 from invariants import OF_THE_DATABASE, violations
 
@@ -82,6 +83,7 @@ class QueueModel(RuleBasedStateMachine):
         self.limits = dict(LIMITS)
         self.numbers = itertools.count(1)
         self.clock: datetime.datetime = self.value("SELECT clock_timestamp()")
+        self.rows("SELECT setval('claim_bounds_due_at', 1)")
         for customer, limit in LIMITS.items():
             add_customer(connection, customer)
             if customer != "unlicensed":
@@ -268,11 +270,17 @@ class QueueModel(RuleBasedStateMachine):
         self.builds.pop(build_id, None)
 
     @rule()
+    def heed_bounds(self) -> None:
+        """Let claims heed their bounds, which changes nothing."""
+        Queue(self.connection).heed_bounds()
+
+    @rule()
     def let_two_hours_pass(self) -> None:
         """Move all places back, without the triggers: they are for changes that somebody makes."""
         self.rows("SET LOCAL session_replication_role = replica")
         self.rows("UPDATE build_queue SET queued_at = queued_at - interval '2 hours'")
         self.rows("SET LOCAL session_replication_role = origin")
+        self.rows("SELECT raise_claim_bounds(true)")
         for build in self.builds.values():
             build.place -= 2 * HOUR
 

@@ -10,6 +10,9 @@ SELECT admitted_tiers('atlas');
 -- cancel_build
 SELECT cancel_build('5d2f7c1e-8a34-4b6f-9c0d-3e1a7b9f2c48', 'ordered twice');
 
+-- claim_bound
+SELECT claim_bound('amd64', 5) < now();
+
 -- cleanup_old_build_logs
 SELECT deleted_count FROM cleanup_old_build_logs(p_retention_days => 30, p_limit => 500);
 
@@ -82,11 +85,17 @@ SELECT (lock_license('atlas')).max_concurrent_builds;
 -- log_time_column
 SELECT log_time_column('build_events');
 
+-- lower_claim_bound
+SELECT raise_claim_bounds(false) AS heeded, lower_claim_bound('amd64', 5, now() - interval '1 hour') AS lowered;
+
 -- missing_log_months
 SELECT missing_log_months('build_events', 3);
 
 -- purge_soft_deleted_records
 SELECT table_name, records_purged FROM purge_soft_deleted_records(p_purge_after_days => 60, p_limit => 500);
+
+-- raise_claim_bounds
+SELECT raise_claim_bounds(p_anew => true) AS heeded, claim_bound('amd64', 5) AS bound;
 
 -- record_cache_access
 SELECT record_cache_access(

@@ -157,8 +157,13 @@ def roles(schema: Schema, links: Links) -> str:
         ),
         section(
             "Sequences",
-            "Whoever inserts into a table without giving the id takes the next number of its sequence.",
-            matrix("Sequence", {code(k): v for k, v in manifest.sequences.items()}, "takes the next number"),
+            "Whoever inserts into a table without giving the id takes the next number of its sequence. Those"
+            f" that number no rows are for [claims]({links.path('../explain/build-queue.md')}) alone.",
+            matrix(
+                "Sequence",
+                {code(k): v for k, v in manifest.sequences.items() if schema.sequences[k]},
+                "takes the next number",
+            ),
         ),
     )
 

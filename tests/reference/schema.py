@@ -226,7 +226,7 @@ class Schema:
     triggers: Mapping[str, Trigger]
     types: Mapping[str, Type]
     roles: Mapping[str, str]
-    sequences: Mapping[str, str]
+    sequences: Mapping[str, str | None]
     manifest: privileges.Manifest
 
     def foreign_keys_to(self, table: str) -> list[ForeignKey]:
@@ -277,7 +277,7 @@ def read(connection: Connection) -> Schema:
             for row in connection.execute(ROLE_PURPOSES, {"roles": list(manifest.roles)})
         },
         sequences={
-            identity.name: properties["owned by"] for identity, properties in _of_kind(found, "sequence")
+            identity.name: properties.get("owned by") for identity, properties in _of_kind(found, "sequence")
         },
         manifest=manifest,
     )
@@ -428,7 +428,9 @@ def _functions(connection: Connection, found: Catalog, relations: list[str]) -> 
             is_definer=facts["security"] == "DEFINER",
             is_strict=facts["on NULL"] == "STRICT",
             settings=tuple(
-                each for each in (facts.get("settings") or "").split("; ") if "search_path" not in each
+                each
+                for each in (facts.get("settings") or "").split("; ")
+                if each and "search_path" not in each
             ),
             uses=uses(body, relations),
             calls=frozenset(

@@ -1,6 +1,6 @@
 -- Not OF status: that would fire on each claim and completion, which leave admission as it is.
 CREATE OR REPLACE TRIGGER build_queue_requeue
-    BEFORE UPDATE OF priority, queued_at, customer_id, architecture ON build_queue
+    BEFORE UPDATE OF priority, queued_at, customer_id, architecture, admission ON build_queue
     FOR EACH ROW EXECUTE FUNCTION requeue_build();
 
 COMMENT ON TRIGGER build_queue_requeue ON build_queue IS

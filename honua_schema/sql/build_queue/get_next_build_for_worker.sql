@@ -31,6 +31,8 @@ AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_builds uuid[];
+    v_bounded boolean := coalesce(pg_sequence_last_value('claim_bounds_due_at'::regclass) > 1, false);
+    v_passed bigint;
 BEGIN
     IF coalesce(p_worker_id, '') = '' THEN
         RAISE EXCEPTION 'p_worker_id must not be %', CASE WHEN p_worker_id IS NULL THEN 'NULL' ELSE 'empty' END
@@ -53,8 +55,47 @@ BEGIN
         PERFORM release_delayed_builds();
     END IF;
 
+    IF v_bounded AND extract(epoch FROM v_now) * 1000000 NOT BETWEEN
+        pg_sequence_last_value('claim_bounds_due_at'::regclass) - 60000000
+        AND pg_sequence_last_value('claim_bounds_due_at'::regclass)
+    THEN
+        v_bounded := raise_claim_bounds(true);
+    END IF;
+
+    v_passed := pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass);
     LOOP
-        IF p_architecture IS NOT NULL THEN
+        IF v_bounded THEN
+            -- Entries of builds that are gone stay in the index while a snapshot is held that sees them. Each
+            -- priority is looked at from its bound on, and no further than needed.
+            v_builds := ARRAY(
+                SELECT next.id
+                FROM generate_series(10, 1, -1) AS p (priority)
+                CROSS JOIN LATERAL (
+                    SELECT first.id
+                    FROM (
+                        SELECT a.architecture, claim_bound(a.architecture, p.priority) AS bound
+                        FROM unnest(
+                            CASE WHEN p_architecture IS NULL THEN '{amd64,arm64}' ELSE ARRAY[p_architecture] END
+                        ) AS a (architecture)
+                    ) AS lane
+                    CROSS JOIN LATERAL (
+                        SELECT q.id, q.queued_at
+                        FROM build_queue AS q
+                        WHERE q.architecture = lane.architecture
+                          AND q.priority = p.priority
+                          AND q.status = 'queued'
+                          AND q.admission = 'ready'
+                          AND q.queued_at >= lane.bound
+                        ORDER BY q.queued_at
+                        LIMIT p_batch_size
+                        FOR UPDATE SKIP LOCKED
+                    ) AS first
+                    ORDER BY first.queued_at
+                    LIMIT p_batch_size
+                ) AS next
+                LIMIT p_batch_size
+            );
+        ELSIF p_architecture IS NOT NULL THEN
             v_builds := ARRAY(
                 SELECT q.id
                 FROM build_queue AS q
@@ -98,7 +139,17 @@ BEGIN
         WHERE b.id = next.id
         RETURNING b.id, b.manifest_json::jsonb, b.customer_id, b.priority::integer, b.retry_count::integer,
             b.manifest_hash, b.build_args::jsonb, b.target_registry_id, b.timeout_at;
-        EXIT WHEN FOUND OR admit_waiting_builds() = 0;
+        IF FOUND THEN
+            IF pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass) - v_passed - p_batch_size
+                > (CASE WHEN v_bounded THEN 100 ELSE 1000 END)
+            THEN
+                PERFORM raise_claim_bounds(NOT v_bounded, CASE WHEN v_bounded THEN p_architecture END);
+            END IF;
+            RETURN;
+        END IF;
+        EXIT WHEN NOT v_bounded AND admit_waiting_builds() = 0;
+        -- What the bounds hid, if there is anything, is found now.
+        v_bounded := false;
     END LOOP;
 END;
 $$;

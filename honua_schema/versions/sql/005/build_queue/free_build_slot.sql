@@ -17,6 +17,8 @@ BEGIN
         END IF;
     ELSIF NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
         UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
+    ELSIF NEW.admission = 'ready' THEN
+        PERFORM lower_claim_bound(NEW.architecture, NEW.priority, NEW.queued_at);
     END IF;
 
     -- A new build found no free slot. It waits in its turn, unless it comes before one that has a slot and is not

@@ -9,12 +9,16 @@ DECLARE
     v_builds integer;
 BEGIN
     NEW.architecture := coalesce(NEW.architecture, 'amd64');
+    NEW.admission := CASE
+        WHEN NEW.status = 'queued' AND NEW.queued_at > clock_timestamp() THEN 'delayed' ELSE 'ready'
+    END;
+    -- Bounds of claims keep a distance of more than that from the present.
+    IF NEW.status = 'queued' AND NEW.queued_at < clock_timestamp() - interval '25 milliseconds' THEN
+        PERFORM lower_claim_bound(NEW.architecture, NEW.priority, NEW.queued_at);
+    END IF;
 
     SELECT l.* INTO v_license FROM licenses AS l WHERE l.customer_id = NEW.customer_id;
     IF NOT FOUND THEN
-        NEW.admission := CASE
-            WHEN NEW.status = 'queued' AND NEW.queued_at > clock_timestamp() THEN 'delayed' ELSE 'ready'
-        END;
         RETURN NEW;
     END IF;
 
@@ -67,9 +71,6 @@ BEGIN
         END IF;
     END IF;
 
-    NEW.admission := CASE
-        WHEN NEW.status = 'queued' AND NEW.queued_at > clock_timestamp() THEN 'delayed' ELSE 'ready'
-    END;
     IF v_license.max_concurrent_builds IS NOT NULL AND NEW.status = 'building' THEN
         -- The trigger after the insert makes it ready, and takes the slot from another.
         NEW.admission := 'waiting';
