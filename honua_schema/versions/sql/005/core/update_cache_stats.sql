@@ -1,30 +1,45 @@
 CREATE OR REPLACE FUNCTION update_cache_stats() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
+-- The entry is looked up while others wait for it, also while the planner takes the table for a small one.
+SET enable_seqscan = off
+SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_access record;
+    v_served bytea;
 BEGIN
-    -- Nearly always it is one, and spared the grouping.
+    -- Nearly always it is one, and spared the grouping. What it needs is read before the entry is locked.
     SELECT
-        count(*) AS rows,
-        (array_agg(a.build_cache_id))[1] AS build_cache_id,
-        (array_agg(a.access_type))[1] AS access_type,
-        (array_agg(a.accessed_at))[1] AS accessed_at,
-        array_agg(c.customer_number) AS customer_numbers
+        a.build_cache_id,
+        a.access_type,
+        a.accessed_at,
+        (SELECT c.customer_number FROM customers AS c WHERE c.customer_id = a.customer_id) AS customer_number,
+        EXISTS (SELECT FROM new_accesses OFFSET 1) AS is_followed
     INTO v_access
-    FROM (SELECT * FROM new_accesses LIMIT 2) AS a
-    LEFT JOIN customers AS c ON c.customer_id = a.customer_id;
-    IF v_access.rows = 1 THEN
-        IF v_access.access_type <> 'cache_miss' THEN
-            PERFORM count_cache_accesses(
-                v_access.build_cache_id,
-                (v_access.access_type = 'cache_hit')::integer,
-                v_access.accessed_at,
-                v_access.customer_numbers
-            );
+    FROM new_accesses AS a
+    LIMIT 1;
+    IF NOT v_access.is_followed THEN
+        IF v_access.access_type = 'cache_miss' THEN
+            RETURN NULL;
         END IF;
-        RETURN NULL;
+        UPDATE build_cache_registry AS e
+        SET cache_hit_count = e.cache_hit_count + (v_access.access_type = 'cache_hit')::integer,
+            last_accessed_at = greatest(e.last_accessed_at, v_access.accessed_at)
+        WHERE e.id = v_access.build_cache_id
+        RETURNING e.customers_served INTO v_served;
+        IF FOUND THEN
+            IF (CASE
+                WHEN length(v_served) <= v_access.customer_number / 8 THEN true
+                ELSE get_bit(v_served, v_access.customer_number) = 0
+            END) THEN
+                PERFORM count_cache_accesses(
+                    v_access.build_cache_id, 0, v_access.accessed_at, ARRAY[v_access.customer_number]
+                );
+            END IF;
+            RETURN NULL;
+        END IF;
     END IF;
 
     -- In order of id, so that two statements with several entries each can't deadlock.
