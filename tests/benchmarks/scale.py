@@ -2,7 +2,8 @@
 
 ``PYTHONPATH=tests python -m benchmarks.scale --scale 1`` starts a server of its own, fills a database with
 the demo's data, and writes what it measures to docs/explain/scale.md and the plans to docs/explain/plans.txt.
-The server is removed in the end.
+Another scale is written to scale-10.md or the like, beside what it was at scale 1. The server is removed in
+the end.
 """
 
 from __future__ import annotations
@@ -375,7 +376,7 @@ def report(bench: Bench, scale: float, filling: float, rows: int) -> str:
 Written by `PYTHONPATH=tests python -m benchmarks.scale --scale {scale:g}`: PostgreSQL {server},
 {os.cpu_count()} processors ({platform.machine()}), Python {platform.python_version()}.
 Times are medians of {bench.runs} runs with everything in memory. They vary with the machine and what else
-it does; pages and bytes do not. The plans are in [plans.txt](plans.txt).
+it does; pages and bytes do not. [plans.txt](plans.txt) has the plans at scale 1.
 
 The demo made {rows:,} rows in {filling:.0f} seconds.
 
@@ -416,13 +417,41 @@ The log of accesses has {hits} partitions, the default one included.
 """
 
 
+def beside(page: str, base: str) -> str:
+    """Put what something took at scale 1 beside what it takes now, in each table that says so.
+
+    Args:
+        page: The page of another scale.
+        base: The page of scale 1.
+    """
+    base_of: dict[tuple[str, str], str] = {}
+    section = ""
+    for line in base.splitlines():
+        section = line if line.startswith("#") else section
+        if cells := re.match(r"\| (.+?) \| ([\d.,]+) \| [\d,]+ \| [\d,]+ \|", line):
+            base_of[section, cells[1]] = cells[2]
+    lines = []
+    for line in page.splitlines():
+        section = line if line.startswith("#") else section
+        name, *numbers = line.removeprefix("| ").removesuffix(" |").split(" | ")
+        if name == "What":
+            line += " ms at scale 1 | times |"
+        elif name == "---" and lines[-1].startswith("| What "):
+            line += " ---: | ---: |"
+        elif before := base_of.get((section, name)):
+            times = float(numbers[0].replace(",", "")) / max(float(before.replace(",", "")), 0.1)
+            line += f" {before} | {times:,.1f} |"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Fill a database, measure, and write the page and the plans."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scale", type=float, default=0.1, help="of the demo's data; 1 is 50,000 builds")
     parser.add_argument("--runs", type=int, default=7, help="how often each statement is run")
     parser.add_argument("--pg-bin", type=Path, help="folder of other PostgreSQL programs")
-    parser.add_argument("--out", type=Path, default=DOCS, help="where scale.md and plans.txt go")
+    parser.add_argument("--out", type=Path, default=DOCS, help="where the page and the plans go")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="honua-scale-") as folder:
         Path(folder).chmod(0o755)
@@ -459,9 +488,13 @@ def main() -> None:
                     page = report(bench, options.scale, filling, rows)
         finally:
             server.remove()
-    (options.out / "scale.md").write_text(page, encoding="utf-8")
-    plans = f"\n\n{80 * '-'}\n".join(bench.plans)
-    (options.out / "plans.txt").write_text(f"{plans}\n", encoding="utf-8")
+    if options.scale == 1:
+        plans = f"\n\n{80 * '-'}\n".join(bench.plans)
+        (options.out / "plans.txt").write_text(f"{plans}\n", encoding="utf-8")
+        (options.out / "scale.md").write_text(page, encoding="utf-8")
+    else:
+        page = beside(page, (DOCS / "scale.md").read_text(encoding="utf-8"))
+        (options.out / f"scale-{options.scale:g}.md").write_text(page, encoding="utf-8")
     sys.stdout.write(page)
 
 
