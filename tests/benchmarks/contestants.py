@@ -126,9 +126,9 @@ HONUA = Contestant(
     name="honua-schema",
     about="honua-schema, customers without a limit",
     install=_install_honua,
-    preload="INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json)"
-    f" SELECT 'customer-' || mod(n, {CUSTOMERS}), '/manifests/honua-build.json', 'hash', :payload::jsonb"
-    " FROM generate_series(1, :count) AS n",
+    preload="INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json, queued_at)"
+    f" SELECT 'customer-' || mod(n, {CUSTOMERS}), '/manifests/honua-build.json', 'hash', :payload::jsonb,"
+    " now() - (:count - n) * interval '1 ms' FROM generate_series(1, :count) AS n",
     enqueue="INSERT INTO build_queue (customer_id, manifest_path, manifest_hash, manifest_json)"
     f" VALUES ('customer-' || mod(:number::integer, {CUSTOMERS}), '/manifests/honua-build.json', 'hash',"
     " :payload::jsonb)",
