@@ -2,45 +2,46 @@ CREATE OR REPLACE FUNCTION free_build_slot() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
-DECLARE
-    v_customer_id varchar;
 BEGIN
+    -- Few and simple conditions on the way of a claim and of an end, for each is made ready anew in each transaction.
     IF NEW.status = 'building' AND OLD.status = 'queued' AND OLD.admission = 'ready' THEN
         -- A claim takes the slot that the build has.
         RETURN NULL;
     END IF;
 
-    -- Whoever changes the status need not know of admission.
-    IF NEW.status <> 'queued' THEN
-        IF NEW.admission <> 'ready' THEN
+    IF NEW.status <> 'queued' AND NEW.admission = 'ready' AND NEW.customer_id = OLD.customer_id THEN
+        NULL; -- The end of a build leaves nothing to be put right.
+    ELSIF TG_OP = 'INSERT' THEN
+        -- A new build found no free slot. It waits in its turn, unless it comes before one that has a slot and is
+        -- not claimed yet.
+        IF NEW.status = 'queued' AND NOT EXISTS (
+            SELECT
+            FROM build_queue AS q
+            WHERE q.customer_id = NEW.customer_id
+              AND q.status IN ('queued', 'building')
+              AND q.admission = 'ready'
+              AND q.status = 'queued'
+              AND (q.priority < NEW.priority OR q.priority = NEW.priority AND q.queued_at > NEW.queued_at)
+        ) THEN
+            RETURN NULL;
+        ELSIF NEW.status <> 'queued' THEN
             UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
         END IF;
-    ELSIF NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
-        UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
-    ELSIF NEW.admission = 'ready' THEN
-        PERFORM lower_claim_bound(NEW.architecture, NEW.priority, NEW.queued_at);
-    END IF;
-
-    -- A new build found no free slot. It waits in its turn, unless it comes before one that has a slot and is not
-    -- claimed yet.
-    IF TG_OP = 'INSERT' AND NEW.status = 'queued' AND NOT EXISTS (
-        SELECT
-        FROM build_queue AS q
-        WHERE q.customer_id = NEW.customer_id
-          AND q.status IN ('queued', 'building')
-          AND q.admission = 'ready'
-          AND q.status = 'queued'
-          AND (q.priority < NEW.priority OR q.priority = NEW.priority AND q.queued_at > NEW.queued_at)
-    ) THEN
-        RETURN NULL;
-    END IF;
-
-    IF NEW.customer_id <> OLD.customer_id THEN
-        -- Licences are locked in the order of their customers.
-        PERFORM admit_builds(least(OLD.customer_id, NEW.customer_id));
-        v_customer_id := greatest(OLD.customer_id, NEW.customer_id);
-    ELSE
-        v_customer_id := coalesce(NEW.customer_id, OLD.customer_id);
+    ELSIF TG_OP = 'UPDATE' THEN
+        -- Whoever changes the status need not know of admission.
+        IF NEW.status <> 'queued' THEN
+            IF NEW.admission <> 'ready' THEN
+                UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
+            END IF;
+        ELSIF NEW.admission <> 'delayed' AND NEW.queued_at > clock_timestamp() THEN
+            UPDATE build_queue AS b SET admission = 'delayed', updated_at = NEW.updated_at WHERE b.id = NEW.id;
+        ELSIF NEW.admission = 'ready' THEN
+            PERFORM lower_claim_bound(NEW.architecture, NEW.priority, NEW.queued_at);
+        END IF;
+        IF NEW.customer_id <> OLD.customer_id THEN
+            -- Licences are locked in the order of their customers.
+            PERFORM admit_builds(least(OLD.customer_id, NEW.customer_id));
+        END IF;
     END IF;
 
     -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
@@ -48,9 +49,9 @@ BEGIN
     IF NEW.admission = 'waiting' OR EXISTS (
         SELECT
         FROM licenses AS l
-        WHERE l.customer_id = v_customer_id AND l.max_concurrent_builds IS NOT NULL
+        WHERE l.customer_id = greatest(OLD.customer_id, NEW.customer_id) AND l.max_concurrent_builds IS NOT NULL
     ) THEN
-        PERFORM admit_builds(v_customer_id);
+        PERFORM admit_builds(greatest(OLD.customer_id, NEW.customer_id));
     END IF;
     RETURN NULL;
 END;

@@ -26,13 +26,16 @@ BEGIN
         v_license := lock_license(NEW.customer_id);
     END IF;
 
-    -- An order sent twice is answered by its unique key, not by the quota.
-    IF NEW.idempotency_key IS NOT NULL AND EXISTS (
-        SELECT
-        FROM build_queue AS b
-        WHERE b.customer_id = NEW.customer_id AND b.idempotency_key = NEW.idempotency_key
-    ) THEN
-        RETURN NEW;
+    -- An order sent twice is answered by its unique key, not by the quota. Two conditions, for one with a query in
+    -- it is run as a query whatever comes before that.
+    IF NEW.idempotency_key IS NOT NULL THEN
+        IF EXISTS (
+            SELECT
+            FROM build_queue AS b
+            WHERE b.customer_id = NEW.customer_id AND b.idempotency_key = NEW.idempotency_key
+        ) THEN
+            RETURN NEW;
+        END IF;
     END IF;
 
     IF v_license.status NOT IN ('active', 'trial') THEN

@@ -21,7 +21,7 @@ BEGIN
             ELSE 'ready'
         END;
     END IF;
-    IF NEW.admission = 'ready' THEN
+    IF NEW.admission = 'ready' AND pg_sequence_last_value('claim_bounds_due_at'::regclass) > 1 THEN
         PERFORM lower_claim_bound(NEW.architecture, NEW.priority, NEW.queued_at);
     END IF;
     RETURN NEW;
