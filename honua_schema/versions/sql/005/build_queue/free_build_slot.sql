@@ -9,12 +9,11 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    IF NEW.status <> 'queued' AND NEW.admission = 'ready' AND NEW.customer_id = OLD.customer_id THEN
-        NULL; -- The end of a build leaves nothing to be put right.
-    ELSIF TG_OP = 'INSERT' THEN
+    -- The end of a build leaves nothing to be put right.
+    IF (NEW.status <> 'queued' AND NEW.admission = 'ready' AND NEW.customer_id = OLD.customer_id) IS NOT TRUE THEN
         -- A new build found no free slot. It waits in its turn, unless it comes before one that has a slot and is
         -- not claimed yet.
-        IF NEW.status = 'queued' AND NOT EXISTS (
+        IF TG_OP = 'INSERT' AND NEW.status = 'queued' AND NOT EXISTS (
             SELECT
             FROM build_queue AS q
             WHERE q.customer_id = NEW.customer_id
@@ -24,10 +23,8 @@ BEGIN
               AND (q.priority < NEW.priority OR q.priority = NEW.priority AND q.queued_at > NEW.queued_at)
         ) THEN
             RETURN NULL;
-        ELSIF NEW.status <> 'queued' THEN
-            UPDATE build_queue AS b SET admission = 'ready', updated_at = NEW.updated_at WHERE b.id = NEW.id;
         END IF;
-    ELSIF TG_OP = 'UPDATE' THEN
+
         -- Whoever changes the status need not know of admission.
         IF NEW.status <> 'queued' THEN
             IF NEW.admission <> 'ready' THEN
