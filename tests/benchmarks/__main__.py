@@ -28,10 +28,12 @@ CONTESTANTS = [*[each.name for each in OWN], *NAMES]
 FEW = [HONUA.name, MINIMAL_WITH_PAYLOAD.name, "procrastinate", "pgqueuer"]
 NO_CYCLES = [name for name in CONTESTANTS if name != HONUA_AT_ONCE.name]
 CONTESTANTS_OF = {
-    "sizes": FEW, "snapshot": FEW, "endurance": [*FEW, HONUA_WITH_LIMITS.name],
+    "sizes": FEW, "snapshot": [*FEW, HONUA_WITH_LIMITS.name], "endurance": [*FEW, HONUA_WITH_LIMITS.name],
     "operations": NO_CYCLES, "instructions": NO_CYCLES,
 }  # fmt: skip
 """Who takes part in a scenario, where that is not everyone."""
+ONE_BY_ONE = ("snapshot", "endurance", "operations", "instructions")
+"""Scenarios whose rows may be of different runs, for nobody is compared within a round."""
 PRESETS: dict[str, dict[str, object]] = {
     "normal": {
         "rounds": 4, "seconds": 2.0, "clients": [1, 4, 16], "queued": 100_000, "sizes": [1_000,
@@ -84,6 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
         write(f"{name}: {SCENARIOS[name].__doc__}")
         started = time.monotonic()
         rows = SCENARIOS[name](plan)
+        if arguments.only and name in ONE_BY_ONE:
+            measured = [each.name for each in contestants]
+            rows += [row for row in results.get(name, {"rows": []})["rows"] if row["system"] not in measured]
         results[name] = {
             "rows": rows,
             "minutes": round((time.monotonic() - started) / 60, 1),
