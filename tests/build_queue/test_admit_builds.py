@@ -635,3 +635,17 @@ def test_sixteen_workers_never_have_more_builds_than_the_limits(
     assert excess == []
     assert len(claims) == len(set(claims)) == 160
     assert queue.value("SELECT count(*) FROM build_queue WHERE status IN ('success', 'failed')") == 160
+
+
+def test_a_build_that_comes_first_takes_the_slot_of_one_that_is_queued_not_of_one_that_runs(
+    queue: Queue,
+) -> None:
+    customer = queue.customer(max_concurrent_builds=2)
+    running = queue.order(customer, priority=1)
+    assert queue.claim().build_id == running
+    ready = queue.order(customer, priority=5)
+
+    first = queue.order(customer, priority=9)
+
+    assert [queue.build(each).admission for each in (running, ready, first)] == ["ready", "waiting", "ready"]
+    assert queue.build(running).status == "building"

@@ -74,6 +74,7 @@ HARMLESS = {
     "get_next_build_for_worker: b.status = 'queued'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.admission = 'delayed'": _SPARES_A_CALL,
     "get_next_build_for_worker: b.queued_at <= v_now": _SPARES_A_CALL,
+    "raise_claim_bounds: q.queued_at >= lane.bound": "spares passing over what lies before the bound",
     "release_delayed_builds: r.admission = 'waiting'": _SPARES_A_CALL,
     "update_conversation_stats: c.messages > 0": _SPARES_A_CALL,
 }
