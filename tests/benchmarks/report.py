@@ -87,9 +87,10 @@ EXPLANATIONS = {
     "others' builds.",
     "snapshot": "A transaction that has written holds its snapshot while 16 clients work; nothing can "
     "be vacuumed. Speeds "
-    "are medians of the first and of the last sixth of the time.",
+    "are medians of the first and of the last sixth of the time. Rows may be of different runs; the line "
+    "below is of the last.",
     "endurance": "With 4 clients and autovacuum on. Speeds are medians of the first and of the last "
-    "sixth of the time.",
+    "sixth of the time. Rows may be of different runs; the line below is of the last.",
     "operations": "Each operation alone, by one client, without autovacuum and full page writes. "
     "*Pages* counts reads of "
     "user tables and their indexes, from memory or disk.",
