@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from build_queue.driver import at_once
+import pytest
+
+from build_queue.driver import Queue, at_once, wait_until_blocked
 from builders import add_cache_access, add_cache_entry, add_customer
 from queries import row, rows, value, values
 
@@ -169,6 +172,70 @@ def test_sixteen_first_accesses_at_once_are_all_counted(connection: Connection, 
 
     counted = entry_of(connection, entry)
     assert (counted.cache_hit_count, counted.total_customers_served) == (256, 16)
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        "UPDATE build_cache_registry SET image_layers = 7",
+        "SELECT FROM build_cache_registry FOR UPDATE",
+        "SELECT FROM build_cache_registry FOR SHARE",
+    ],
+)
+def test_who_has_the_entry_already_does_not_wait_for_those_who_wait_for_him(
+    connection: Connection, connect: Connect, hold: str
+) -> None:
+    entry, customer = add_cache_entry(connection), add_customer(connection)
+    others = [connect() for _ in range(3)]
+
+    with ThreadPoolExecutor() as threads:
+        with connection.transaction():
+            connection.execute(hold.encode())
+            waiting = [threads.submit(add_cache_access, other, entry, customer) for other in others]
+            wait_until_blocked(Queue(connection))
+            add_cache_access(connection, entry, customer)
+        for each in waiting:
+            each.result()
+
+    assert entry_of(connection, entry).cache_hit_count == 4
+
+
+def test_accesses_that_wait_take_turns_and_only_the_first_waits_at_the_entry(
+    connection: Connection, connect: Connect
+) -> None:
+    entry, customer = add_cache_entry(connection), add_customer(connection)
+    others = [connect() for _ in range(4)]
+
+    with ThreadPoolExecutor() as threads:
+        with connection.transaction():
+            add_cache_access(connection, entry, customer)
+            waiting = [threads.submit(add_cache_access, other, entry, customer) for other in others]
+            look = "SELECT locktype FROM pg_locks WHERE NOT granted ORDER BY locktype"
+            while len(waits := values(connection, look)) < len(others):
+                connection.execute("SELECT pg_sleep(0.005)")
+        for each in waiting:
+            each.result()
+
+    assert waits == ["advisory", "advisory", "advisory", "transactionid"]
+    assert entry_of(connection, entry).cache_hit_count == 5
+
+
+def test_accesses_to_any_number_of_entries_in_one_transaction_need_no_lock_each(
+    connection: Connection,
+) -> None:
+    customer = add_customer(connection)
+    entries = [add_cache_entry(connection) for _ in range(20)]
+
+    with connection.transaction():
+        for entry in entries:
+            add_cache_access(connection, entry, customer)
+        locks = values(
+            connection,
+            "SELECT locktype FROM pg_locks"
+            " WHERE pid = pg_backend_pid() AND locktype IN ('advisory', 'tuple')",
+        )
+
+    assert locks == []
 
 
 def test_statements_about_the_same_entries_in_another_order_do_not_deadlock(

@@ -24,6 +24,15 @@ BEGIN
         IF v_access.access_type = 'cache_miss' THEN
             RETURN NULL;
         END IF;
+        -- Accesses to a popular entry line up here, and not at its row, where each would look for the newest
+        -- version again and again. Whoever has the row already must not wait for one who waits for him.
+        PERFORM
+        FROM build_cache_registry AS e
+        WHERE e.id = v_access.build_cache_id
+        FOR NO KEY UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            PERFORM pg_advisory_xact_lock(uuid_hash_extended(v_access.build_cache_id, 0));
+        END IF;
         UPDATE build_cache_registry AS e
         SET cache_hit_count = e.cache_hit_count + (v_access.access_type = 'cache_hit')::integer,
             last_accessed_at = greatest(e.last_accessed_at, v_access.accessed_at)
