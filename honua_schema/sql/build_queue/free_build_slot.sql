@@ -1,7 +1,12 @@
 CREATE OR REPLACE FUNCTION free_build_slot() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
+-- Else each statement is planned anew each time, which takes longer than the statement itself.
+SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+    v_limit integer;
+    v_free integer;
 BEGIN
     -- Few and simple conditions on the way of a claim and of an end, for each is made ready anew in each transaction.
     IF NEW.status = 'building' AND OLD.status = 'queued' AND OLD.admission = 'ready' THEN
@@ -9,7 +14,6 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    -- The end of a build leaves nothing to be put right.
     IF (NEW.status <> 'queued' AND NEW.admission = 'ready' AND NEW.customer_id = OLD.customer_id) IS NOT TRUE THEN
         -- A new build found no free slot. It waits in its turn, unless it comes before one that has a slot and is
         -- not claimed yet.
@@ -39,17 +43,51 @@ BEGIN
             -- Licences are locked in the order of their customers.
             PERFORM admit_builds(least(OLD.customer_id, NEW.customer_id));
         END IF;
+        -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
+        -- since this build began to wait.
+        IF NEW.admission = 'waiting' OR EXISTS (
+            SELECT
+            FROM licenses AS l
+            WHERE l.customer_id = greatest(OLD.customer_id, NEW.customer_id) AND l.max_concurrent_builds IS NOT NULL
+        ) THEN
+            PERFORM admit_builds(greatest(OLD.customer_id, NEW.customer_id));
+        END IF;
+        RETURN NULL;
     END IF;
 
-    -- A customer without a limit has nobody waiting, and is spared the lock; but the limit may have been lifted
-    -- since this build began to wait.
-    IF NEW.admission = 'waiting' OR EXISTS (
-        SELECT
-        FROM licenses AS l
-        WHERE l.customer_id = greatest(OLD.customer_id, NEW.customer_id) AND l.max_concurrent_builds IS NOT NULL
-    ) THEN
-        PERFORM admit_builds(greatest(OLD.customer_id, NEW.customer_id));
+    -- A build ended, and leaves nothing else to be put right. The order of the customer's builds is as it was, so the
+    -- first that wait are the next: what admit_builds() would find out about it is known.
+    SELECT l.max_concurrent_builds INTO v_limit
+    FROM licenses AS l
+    WHERE l.customer_id = NEW.customer_id AND l.max_concurrent_builds IS NOT NULL
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
     END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM lock_license(NEW.customer_id);
+    END IF;
+    SELECT v_limit - count(*)::integer INTO v_free
+    FROM build_queue AS b
+    WHERE b.customer_id = NEW.customer_id
+      AND b.status IN ('queued', 'building')
+      AND b.admission = 'ready';
+    IF v_free < 0 THEN
+        PERFORM admit_builds(NEW.customer_id);
+        RETURN NULL;
+    END IF;
+    UPDATE build_queue AS b
+    SET admission = 'ready', updated_at = clock_timestamp()
+    WHERE b.id = ANY (ARRAY(
+        SELECT q.id
+        FROM build_queue AS q
+        WHERE q.customer_id = NEW.customer_id
+          AND q.status = 'queued'
+          AND q.admission = 'waiting'
+        ORDER BY q.priority DESC, q.queued_at
+        LIMIT v_free
+        FOR UPDATE SKIP LOCKED
+    ));
     RETURN NULL;
 END;
 $$;
