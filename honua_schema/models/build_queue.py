@@ -393,6 +393,7 @@ class BuildResult(Base):
         index(
             "ix_build_results_image_digest",
             "image_digest",
+            using="hash",
             where="image_digest IS NOT NULL",
             serves="which build made an image",
         ),
@@ -444,6 +445,7 @@ class BuildArtifact(Base):
         index(
             "ix_build_artifacts_checksum_sha256",
             "checksum_sha256",
+            using="hash",
             where="checksum_sha256 IS NOT NULL",
             serves="find an artifact by its content",
         ),
@@ -503,12 +505,9 @@ class BuildEvent(Base):
         index(
             "ix_build_events_build_queue_id",
             "build_queue_id",
-            "event_timestamp",
             serves="the events of a build",
         ),
-        index(
-            "ix_build_events_event_type", "event_type", "event_timestamp", serves="events of a kind over time"
-        ),
+        index("ix_build_events_event_type", "event_type", serves="events of a kind, over a long time"),
         index(
             "ix_build_events_severity",
             "severity",
@@ -556,7 +555,6 @@ class BuildMetric(Base):
         index(
             "ix_build_metrics_build_queue_id",
             "build_queue_id",
-            "metric_timestamp",
             serves="the metrics of a build",
         ),
         index(

@@ -683,15 +683,13 @@ class BuildAccessLog(Base):
         index(
             "ix_build_access_log_build_cache_id",
             "build_cache_id",
-            "accessed_at",
-            serves="who used an image, and when; deletion of an entry",
+            serves="who used an image; deletion of an entry",
         ),
         index(
             "ix_build_access_log_customer_id",
             "customer_id",
             "accessed_at",
-            include=["access_type"],
-            serves="get_cache_hit_rate() of a customer, from the index alone",
+            serves="get_cache_hit_rate() of a customer; a customer's accesses over time",
         ),
         index(
             "ix_build_access_log_accessed_at",

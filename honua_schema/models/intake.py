@@ -434,7 +434,10 @@ class ConversationMessage(Base):
             serves="full-text search in what was said",
         ),
         index(
-            "ix_conversation_messages_created_at", "created_at", serves="messages of a time; tokens per day"
+            "ix_conversation_messages_created_at",
+            "created_at",
+            using="brin",
+            serves="messages of a time; tokens per day",
         ),
         index(
             "ix_conversation_messages_function_name",

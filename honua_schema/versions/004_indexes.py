@@ -150,7 +150,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_build_access_log_build_cache_id",
         "build_access_log",
-        ["build_cache_id", "accessed_at"],
+        ["build_cache_id"],
         unique=False,
     )
     op.create_index(
@@ -158,7 +158,6 @@ def upgrade() -> None:
         "build_access_log",
         ["customer_id", "accessed_at"],
         unique=False,
-        postgresql_include=["access_type"],
     )
     op.create_index(
         "ix_build_queue_claim",
@@ -238,6 +237,7 @@ def upgrade() -> None:
         "build_results",
         ["image_digest"],
         unique=False,
+        postgresql_using="hash",
         postgresql_where="image_digest IS NOT NULL",
     )
     op.create_index(
@@ -262,6 +262,7 @@ def upgrade() -> None:
         "build_artifacts",
         ["checksum_sha256"],
         unique=False,
+        postgresql_using="hash",
         postgresql_where="checksum_sha256 IS NOT NULL",
     )
     op.create_index(
@@ -286,9 +287,7 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_ops={"metadata": "jsonb_path_ops"},
     )
-    op.create_index(
-        "ix_build_events_build_queue_id", "build_events", ["build_queue_id", "event_timestamp"], unique=False
-    )
+    op.create_index("ix_build_events_build_queue_id", "build_events", ["build_queue_id"], unique=False)
     op.create_index(
         "ix_build_events_event_timestamp",
         "build_events",
@@ -296,9 +295,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_using="brin",
     )
-    op.create_index(
-        "ix_build_events_event_type", "build_events", ["event_type", "event_timestamp"], unique=False
-    )
+    op.create_index("ix_build_events_event_type", "build_events", ["event_type"], unique=False)
     op.create_index(
         "ix_build_events_severity",
         "build_events",
@@ -309,7 +306,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_build_metrics_build_queue_id",
         "build_metrics",
-        ["build_queue_id", "metric_timestamp"],
+        ["build_queue_id"],
         unique=False,
     )
     op.create_index(
@@ -415,7 +412,11 @@ def upgrade() -> None:
         postgresql_using="gin",
     )
     op.create_index(
-        "ix_conversation_messages_created_at", "conversation_messages", ["created_at"], unique=False
+        "ix_conversation_messages_created_at",
+        "conversation_messages",
+        ["created_at"],
+        unique=False,
+        postgresql_using="brin",
     )
     op.create_index(
         "ix_conversation_messages_function_name",
