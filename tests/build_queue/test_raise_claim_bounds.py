@@ -64,6 +64,32 @@ def test_bounds_are_given_up_when_the_entries_are_gone(queue: Queue, connect: Co
     assert not queue.heeds_bounds()
 
 
+def test_claims_heed_bounds_while_vacuum_has_not_come_and_many_pages_are_of_builds_that_are_gone(
+    queue: Queue,
+) -> None:
+    customer = queue.customer()
+    queue.run("SET session_replication_role = replica")
+    queue.order_many(25_000, customer, "architecture", "'amd64'")
+    queue.run("DELETE FROM build_queue")
+    queue.run("SET session_replication_role = origin")
+    for _ in range(10):
+        queue.order(customer)
+    queue.claim()  # and marks the entries as dead, so that no claim looks at their rows again
+    queue.run("SELECT setval('claim_bounds_due_at', 1)")
+
+    queue.claim()
+    assert queue.heeds_bounds()
+    assert queue.buffers(CLAIM % "'amd64'") < 100
+
+    queue.look_again_in(-0.001)
+    queue.claim()
+    assert queue.heeds_bounds()
+    queue.run("VACUUM build_queue")
+    queue.look_again_in(-0.001)
+    queue.claim()
+    assert not queue.heeds_bounds()
+
+
 def test_each_priority_of_an_architecture_has_the_time_of_its_oldest_build(queue: Queue) -> None:
     for architecture, priority in (("amd64", 1), ("amd64", 7), ("arm64", 10)):
         for month in (3, 2):

@@ -33,6 +33,7 @@ DECLARE
     v_builds uuid[];
     v_bounded boolean := coalesce(pg_sequence_last_value('claim_bounds_due_at'::regclass) > 1, false);
     v_passed bigint;
+    v_pages bigint;
 BEGIN
     IF coalesce(p_worker_id, '') = '' THEN
         RAISE EXCEPTION 'p_worker_id must not be %', CASE WHEN p_worker_id IS NULL THEN 'NULL' ELSE 'empty' END
@@ -63,6 +64,7 @@ BEGIN
     END IF;
 
     v_passed := pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass);
+    v_pages := pg_stat_get_xact_blocks_fetched('ix_build_queue_claim'::regclass);
     LOOP
         IF v_bounded THEN
             -- Entries of builds that are gone stay in the index while a snapshot is held that sees them. Each
@@ -140,8 +142,11 @@ BEGIN
         RETURNING b.id, b.manifest_json::jsonb, b.customer_id, b.priority::integer, b.retry_count::integer,
             b.manifest_hash, b.build_args::jsonb, b.target_registry_id, b.timeout_at;
         IF FOUND THEN
+            -- Entries that lead nowhere, and pages of such that are known to be; those cost less.
             IF pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass) - v_passed - p_batch_size
                 > (CASE WHEN v_bounded THEN 100 ELSE 1000 END)
+                OR NOT v_bounded
+                AND pg_stat_get_xact_blocks_fetched('ix_build_queue_claim'::regclass) - v_pages > 80 + p_batch_size
             THEN
                 PERFORM raise_claim_bounds(NOT v_bounded, CASE WHEN v_bounded THEN p_architecture END);
             END IF;

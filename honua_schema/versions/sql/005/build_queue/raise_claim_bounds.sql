@@ -13,6 +13,7 @@ DECLARE
     v_started timestamptz := clock_timestamp();
     v_ended timestamptz;
     v_passed bigint := pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass);
+    v_pages bigint := pg_stat_get_xact_blocks_fetched('ix_build_queue_claim'::regclass);
 BEGIN
     -- An older snapshot does not show what was queued since.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -53,7 +54,9 @@ BEGIN
     ) AS oldest ON true;
 
     IF p_anew THEN
-        v_heeded := pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass) - v_passed > 1000;
+        -- Two or three pages of each lane are those on the way to it.
+        v_heeded := pg_stat_get_xact_tuples_returned('ix_build_queue_claim'::regclass) - v_passed > 1000
+            OR pg_stat_get_xact_blocks_fetched('ix_build_queue_claim'::regclass) - v_pages > 100;
         v_ended := clock_timestamp();
         PERFORM setval('claim_bounds_due_at', CASE
             WHEN v_heeded THEN extract(epoch FROM v_ended + least(
