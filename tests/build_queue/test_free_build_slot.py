@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def customer(queue: Queue) -> str:
-    """A customer whose only slot is taken by a running build, which worker holds."""
+    """A customer with one slot, and a build in it that nobody has claimed yet."""
     customer = queue.customer(max_concurrent_builds=1)
     queue.order(customer)
     return customer

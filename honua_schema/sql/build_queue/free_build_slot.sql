@@ -64,6 +64,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
+    -- At the stricter levels this lock is not enough for an exact count: lock_license() says why.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM lock_license(NEW.customer_id);
     END IF;
@@ -72,6 +73,7 @@ BEGIN
     WHERE b.customer_id = NEW.customer_id
       AND b.status IN ('queued', 'building')
       AND b.admission = 'ready';
+    -- The limit was lowered: more run than it allows, or one was locked when it should have begun to wait.
     IF v_free < 0 THEN
         PERFORM admit_builds(NEW.customer_id);
         RETURN NULL;
