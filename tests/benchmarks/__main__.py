@@ -28,7 +28,8 @@ CONTESTANTS = [*[each.name for each in OWN], *NAMES]
 FEW = [HONUA.name, MINIMAL_WITH_PAYLOAD.name, "procrastinate", "pgqueuer"]
 NO_CYCLES = [name for name in CONTESTANTS if name != HONUA_AT_ONCE.name]
 CONTESTANTS_OF = {
-    "sizes": FEW, "snapshot": [*FEW, HONUA_WITH_LIMITS.name], "endurance": [*FEW, HONUA_WITH_LIMITS.name],
+    "sizes": FEW, "lifecycle": [HONUA.name],
+    "snapshot": [*FEW, HONUA_WITH_LIMITS.name], "endurance": [*FEW, HONUA_WITH_LIMITS.name],
     "operations": NO_CYCLES, "instructions": NO_CYCLES,
 }  # fmt: skip
 """Who takes part in a scenario, where that is not everyone."""

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import LIFECYCLE, SCENARIOS
 from benchmarks.side import SETTINGS
 from honua_schema import __version__
 from honua_schema.embedded import embedded_programs
@@ -30,6 +30,11 @@ COLUMNS: dict[str, dict[str, str]] = {
         "queued": "Queued", "system": "System", "per second": "Cycles per second",
         "CPU us": "CPU, µs per cycle",
         "claim ms": "Claim, ms", "ratio": "Ratio",
+    },
+    "lifecycle": {
+        "clients": "Clients", "queued": "Queued",
+        **{name: f"{name.capitalize()}, ms" for name in LIFECYCLE if name != "claim again"},
+        "CPU us": "CPU of all, µs",
     },
     "limits": {
         "clients": "Clients", "system": "Customers", "waiting": "Waiting builds",
@@ -62,6 +67,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 TITLES = {
     "cycles": "Enqueue, claim and complete",
     "sizes": "Short and long queues",
+    "lifecycle": "Each operation, by clients and length of the queue",
     "limits": "Customers at their limit",
     "snapshot": "While a snapshot is held",
     "endurance": "After many cycles",
@@ -82,6 +88,9 @@ EXPLANATIONS = {
     "sizes": "With 4 clients; the claim's latency includes the round trip and, for systems that write "
     "at the claim, the "
     "commit.",
+    "lifecycle": "One after the other, each in a transaction of its own, the round trip included: a build "
+    "is queued, claimed, reported on and completed; another fails and is tried again; and ten are queued, "
+    "claimed and completed in one statement each. The queues stay as long as they are, and take turns.",
     "limits": "Nine tenths of the queue belong to customers at `max_concurrent_builds`, with a higher "
     "priority than the "
     "others' builds.",

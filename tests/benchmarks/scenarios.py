@@ -127,6 +127,51 @@ def sizes(plan: Plan) -> Rows:
     return rows
 
 
+BUILDS_IN_A_BATCH = 10
+LIFECYCLE = {
+    "enqueue": HONUA.enqueue,
+    "claim": f"{HONUA.claim} \\gset job_",
+    "progress": HONUA.others["progress"],
+    "complete": HONUA.complete,
+    "claim again": f"{HONUA.claim} \\gset job_",
+    "failure": HONUA.others["failure"],
+    "retry": HONUA.others["retry"],
+    "enqueue ten": HONUA.preload.replace(":count", str(BUILDS_IN_A_BATCH)),
+    "claim ten": "SELECT array_agg(build_id) AS builds, array_agg(retry_count) AS retries"
+    f" FROM get_next_build_for_worker('worker-' || :worker, 'host', 'amd64', {BUILDS_IN_A_BATCH}) \\gset",
+    "complete ten": "SELECT complete_build(b.id, 'worker-' || :worker, b.retry_count, true, 480)"
+    " FROM unnest(:builds::uuid[], :retries::integer[]) AS b (id, retry_count)",
+}
+"""What a worker does, one after the other; it leaves the queue as long as it was."""
+
+
+def lifecycle(plan: Plan) -> Rows:
+    """Each operation among all the others, with several numbers of clients, and short and long queues."""
+    text = script(*LIFECYCLE.values())
+    with ExitStack() as stack:
+        sides = {size: plan.open(stack, HONUA, size) for size in plan.sizes}
+        rows = []
+        for clients in plan.clients:
+            runs: dict[int, list[Run]] = {size: [] for size in sides}
+            for turn in range(1 + plan.rounds):
+                for size, side in sides.items():
+                    run = side.run(text, clients, seconds=plan.seconds if turn else 1)
+                    if turn:
+                        runs[size].append(run)
+            for size, turns in runs.items():
+                times = zip(*(run.latencies for run in turns), strict=True)
+                rows.append(
+                    {
+                        "clients": clients,
+                        "queued": size,
+                        **dict(zip(LIFECYCLE, map(statistics.median, times), strict=True)),
+                        "CPU us": statistics.median(run.cpu for run in turns),
+                    }
+                )
+                plan.say(f"    {rows[-1]}")
+        return rows
+
+
 def limits(plan: Plan) -> Rows:
     """Nine tenths of the queue belong to customers at their limit, in front of the others; and none."""
     at_limit = CUSTOMERS // 10
@@ -438,6 +483,6 @@ def python(plan: Plan) -> Rows:
 SCENARIOS: dict[str, Callable[[Plan], Rows]] = {
     each.__name__: each
     for each in (
-        cycles, sizes, limits, snapshot, endurance, operations, plans, cache, instructions, python,
+        cycles, sizes, lifecycle, limits, snapshot, endurance, operations, plans, cache, instructions, python,
     )
 }  # fmt: skip
