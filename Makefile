@@ -21,7 +21,7 @@ help:
 	@echo 'make test        the tests; PG_BIN=/path/to/bin tests on other PostgreSQL programs'
 	@echo 'make pythons     some of the tests on each of Python 3.11 to 3.14 that this machine has'
 	@echo 'make hammer      the build queue under faults: 100,000 builds, some minutes; PG_BIN as above'
-	@echo 'make bench       the queue and the counters beside other systems: about 20 minutes; PG_BIN as above'
+	@echo 'make bench       the queue and the counters beside other systems: about half an hour; PG_BIN as above'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make reference   write docs/reference, docs/stable-interface.md and the cookbook'\''s answers anew'
 	@echo 'make docs        the documentation site, in site/'

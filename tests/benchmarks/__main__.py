@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(SCENARIOS)}; all of them when none is named",
     )
     command.add_argument(
-        "--preset", choices=PRESETS, default="normal", help="how much: normal takes 20 minutes"
+        "--preset", choices=PRESETS, default="normal", help="how much: normal takes half an hour"
     )
     for name, value in PRESETS["normal"].items():
         several = isinstance(value, list)
