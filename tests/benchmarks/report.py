@@ -34,7 +34,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "lifecycle": {
         "clients": "Clients", "queued": "Queued",
         **{name: f"{name.capitalize()}, ms" for name in LIFECYCLE if name != "claim again"},
-        "CPU us": "CPU of all, µs",
+        "CPU us": "CPU of all operations, µs",
     },
     "limits": {
         "clients": "Clients", "system": "Customers", "waiting": "Waiting builds",

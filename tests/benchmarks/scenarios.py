@@ -142,7 +142,7 @@ LIFECYCLE = {
     "complete ten": "SELECT complete_build(b.id, 'worker-' || :worker, b.retry_count, true, 480)"
     " FROM unnest(:builds::uuid[], :retries::integer[]) AS b (id, retry_count)",
 }
-"""What a worker does, one after the other; it leaves the queue as long as it was."""
+"""Statements of a script that leaves the queue as long as it was, by what the table calls them."""
 
 
 def lifecycle(plan: Plan) -> Rows:
@@ -152,12 +152,12 @@ def lifecycle(plan: Plan) -> Rows:
         sides = {size: plan.open(stack, HONUA, size) for size in plan.sizes}
         rows = []
         for clients in plan.clients:
+            for side in sides.values():
+                side.run(text, clients, seconds=1)
             runs: dict[int, list[Run]] = {size: [] for size in sides}
-            for turn in range(1 + plan.rounds):
+            for _ in range(plan.rounds):
                 for size, side in sides.items():
-                    run = side.run(text, clients, seconds=plan.seconds if turn else 1)
-                    if turn:
-                        runs[size].append(run)
+                    runs[size].append(side.run(text, clients, seconds=plan.seconds))
             for size, turns in runs.items():
                 times = zip(*(run.latencies for run in turns), strict=True)
                 rows.append(
