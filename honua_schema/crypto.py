@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from honua_schema.errors import SchemaError
 from honua_schema.models import Base, License, RegistryCredential
@@ -134,6 +134,12 @@ class Keyring:
                 text = file.read()
         except OSError as error:
             raise SecretError(f"The keys cannot be read: {error.strerror}: {path}.") from error
+        except UnicodeDecodeError:
+            # The error has what the file holds.
+            raise SecretError(
+                f"{path} holds bytes that are no text.",
+                "Write each key as a key id, a colon and what `openssl rand -base64 32` prints.",
+            ) from None
         if os.name == "posix" and mode & 0o077:
             raise SecretError(f"Others may read the keys in {path}.", f"Run: chmod 600 {path}")
         return cls.parse(text, str(path))
@@ -149,9 +155,14 @@ class Keyring:
         Raises:
             SecretError: They cannot be understood.
         """
-        keys = {}
+        keys: dict[str, bytes] = {}
         for number, entry in enumerate(re.split(r"[,\s]+", text.strip()), 1):
             key_id, colon, encoded = entry.partition(":")
+            if key_id in keys:
+                raise SecretError(
+                    f"{origin}: entry {number} has the key id of an entry before it.",
+                    "Give each key an id of its own: an envelope names its key by it.",
+                )
             try:
                 keys[key_id] = base64.b64decode(encoded, validate=True)
             except ValueError:
@@ -205,10 +216,21 @@ def encrypt(keyring: Keyring, secret: str, place: Place) -> str:
         keyring: The keys; the current one is used.
         secret: The secret.
         place: Where the envelope will be stored.
+
+    Raises:
+        SecretError: The secret is not text that can be stored, or the keyring's current key is no key.
     """
     header = f"{FORMAT}:{keyring.current}"
     nonce = secrets.token_bytes(NONCE_BYTES)
-    sealed = keyring.cipher(keyring.current).encrypt(nonce, secret.encode(), place.bind(header))
+    try:
+        data = secret.encode()
+    except UnicodeEncodeError:
+        # The error has the secret.
+        raise SecretError(
+            f"The secret for {place.table}.{place.column} has characters that are half of one (surrogates).",
+            "Decode it from bytes without errors='surrogateescape'.",
+        ) from None
+    sealed = keyring.cipher(keyring.current).encrypt(nonce, data, place.bind(header))
     return f"{header}:{base64.b64encode(nonce + sealed).decode()}"
 
 
@@ -228,7 +250,10 @@ def decrypt(keyring: Keyring, envelope: str, place: Place) -> str:
     key_id, _, encoded = rest.partition(":")
     if version != FORMAT or not encoded:
         raise SecretError(f"{where} is not a secret that this version of honua-schema encrypted.")
-    cipher = keyring.cipher(key_id)
+    try:
+        cipher = keyring.cipher(key_id)
+    except SecretError as error:
+        raise SecretError(f"{where} does not open: {error.message}", error.remedy) from None
     try:
         data = base64.b64decode(encoded, validate=True)
         if base64.b64encode(data).decode() != encoded:  # bits that mean nothing must not be changed either
@@ -289,16 +314,21 @@ def rotate_keys(
         report: Called after each batch with the share that is done, from 0 to 1.
     """
     rotated, failed = 0, []
+    header = f"{FORMAT}:{keyring.current}:"
     stored = (
         (
             Base.metadata.tables["registry_credentials"],
             ("username_encrypted", "password_encrypted"),
-            RegistryCredential.encryption_key_id != keyring.current,
+            # encryption_key_id is only what somebody wrote there.
+            or_(
+                func.substr(RegistryCredential.username_encrypted, 1, len(header)) != header.encode(),
+                func.substr(RegistryCredential.password_encrypted, 1, len(header)) != header.encode(),
+            ),
         ),
         (
             Base.metadata.tables["licenses"],
             ("license_key",),
-            ~func.starts_with(License.license_key, f"{FORMAT}:{keyring.current}:"),
+            ~func.starts_with(License.license_key, header),
         ),
     )
     with engine.begin() as connection:

@@ -154,11 +154,9 @@ def _take_back(manifest: Manifest) -> Iterator[str]:
     ):
         yield f"REVOKE ALL ON {kind} {_listed(names)} FROM {everybody};\n"
     yield f"REVOKE USAGE ON SCHEMA public FROM {', '.join(manifest.roles)};\n"
-    yield f"GRANT EXECUTE ON FUNCTION {_listed(manifest.functions)} TO PUBLIC;\n"
 
 
 def _give(manifest: Manifest) -> Iterator[str]:
-    yield f"REVOKE EXECUTE ON FUNCTION {_listed(manifest.functions)} FROM PUBLIC;\n"
     # Functions that run with their owner's rights look for names in public.
     yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC;\n"
     yield f"GRANT USAGE ON SCHEMA public TO {', '.join(manifest.roles)};\n"

@@ -48,12 +48,39 @@ GRANTED = text("""
     ORDER BY granted.role, granted.kind DESC, granted.name
 """)
 
-MEMBERS = text("""
-    SELECT r.rolname AS role, m.rolname AS member, m.rolsuper OR m.rolbypassrls AS is_unbound
-    FROM pg_auth_members AS a
-    JOIN pg_roles AS r ON r.oid = a.roleid
-    JOIN pg_roles AS m ON m.oid = a.member
-    WHERE r.rolname = ANY (:roles)
+UNBOUND_MEMBERS = text("""
+    WITH RECURSIVE given (role, member) AS (
+        SELECT a.roleid, a.member
+        FROM pg_auth_members AS a
+        -- From PostgreSQL 16 on, who makes a role becomes a member who can do nothing but make others members.
+        WHERE coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, true)
+           OR coalesce((to_jsonb(a) ->> 'set_option')::boolean, true)
+    ), held (role, member) AS (
+        SELECT g.role, g.member FROM given AS g
+        UNION
+        SELECT g.role, h.member FROM held AS h JOIN given AS g ON g.member = h.role
+    ), strong (role, name, is_owner) AS (
+        SELECT s.oid, s.rolname, NOT (s.rolsuper OR s.rolbypassrls)
+        FROM pg_roles AS s
+        WHERE s.rolname <> ALL (:roles)
+          AND (
+            s.rolsuper OR s.rolbypassrls
+            OR s.oid = (SELECT c.relowner FROM pg_class AS c WHERE c.oid = to_regclass('public.customers'))
+          )
+    )
+    SELECT r.rolname AS role, m.rolname AS member, s.is_owner, s.name AS by_role
+    FROM held AS h
+    JOIN pg_roles AS r ON r.oid = h.role
+    JOIN pg_roles AS m ON m.oid = h.member
+    JOIN LATERAL (
+        SELECT strong.is_owner, strong.name
+        FROM strong
+        WHERE strong.role = m.oid
+           OR strong.role IN (SELECT also.role FROM held AS also WHERE also.member = m.oid)
+        ORDER BY strong.role <> m.oid, strong.name
+        LIMIT 1
+    ) AS s ON true
+    WHERE r.rolname = ANY (:roles) AND m.rolname <> ALL (:roles)
     ORDER BY 1, 2
 """)
 
@@ -75,8 +102,22 @@ MAY_CREATE_ROLES = text("""
     SELECT r.rolsuper OR r.rolcreaterole FROM pg_roles AS r WHERE r.rolname = current_user
 """)
 
-PUBLIC_MAY_CREATE = text("""
-    SELECT coalesce(has_schema_privilege('public', to_regnamespace('public')::oid, 'CREATE'), false)
+MAY_CREATE_OBJECTS = text("""
+    SELECT CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(item.grantee)) END AS grantee
+    FROM pg_namespace AS n
+    CROSS JOIN aclexplode(n.nspacl) AS item
+    WHERE n.oid = to_regnamespace('public')
+      AND item.privilege_type = 'CREATE'
+      AND (
+        item.grantee = 0
+        OR item.grantee IN (
+            SELECT m.oid
+            FROM pg_roles AS m
+            JOIN pg_roles AS r ON r.rolname = ANY (:roles) AND pg_has_role(m.oid, r.oid, 'MEMBER')
+            WHERE NOT m.rolsuper
+        )
+      )
+    ORDER BY 1
 """)
 
 
@@ -124,14 +165,19 @@ def find_problems(connection: Connection) -> Iterator[tuple[str, str]]:
             f"Role {role} may log in, or is not bound by row security.",
             f"An administrator runs: ALTER ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS;",
         )
-    for role, member, is_unbound in connection.execute(MEMBERS, roles):
-        if is_unbound:
-            yield (
-                f"Role {member}, a member of {role}, is not bound by row security.",
-                f"Connect the application as another role, or: ALTER ROLE {member} NOSUPERUSER NOBYPASSRLS;",
-            )
-    if connection.scalar(PUBLIC_MAY_CREATE):
+    for role, member, is_owner, by_role in connection.execute(UNBOUND_MEMBERS, roles):
+        if by_role != member:
+            remedy = f"REVOKE {by_role} FROM {member};"
+        elif is_owner:
+            remedy = f"REVOKE {role} FROM {member};"
+        else:
+            remedy = f"ALTER ROLE {member} NOSUPERUSER NOBYPASSRLS;"
         yield (
-            "Everybody may create objects in the schema public, where the owner's functions look for names.",
-            "Its owner runs: REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+            f"Role {member}, a member of {role}, is not bound by row security.",
+            f"Connect the application as another role, or: {remedy}",
+        )
+    for grantee in connection.scalars(MAY_CREATE_OBJECTS, roles):
+        yield (
+            f"{grantee} may create objects in the schema public, where the owner's functions look for names.",
+            f"Its owner runs: REVOKE CREATE ON SCHEMA public FROM {grantee};",
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from sqlalchemy import RootTransaction
+    from sqlalchemy import NestedTransaction, RootTransaction
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     Target = Session | Connection | AsyncSession | AsyncConnection
@@ -48,7 +48,8 @@ def customer_scope(target: Target, customer_id: str) -> TransactionSetting:
 
     Raises:
         ValueError: ``customer_id`` is empty.
-        SchemaError: On entering, when the transaction is in a scope already, or in autocommit mode.
+        SchemaError: On entering, when the transaction is in a scope already, or in autocommit mode. On leaving, when
+            a savepoint that was made inside the block is still open.
     """
     return TransactionSetting(target, "honua.customer_id", customer_id, empties_session=True)
 
@@ -64,7 +65,8 @@ def actor(target: Target, name: str) -> TransactionSetting:
 
     Raises:
         ValueError: ``name`` is empty.
-        SchemaError: On entering, when the transaction has an actor already, or in autocommit mode.
+        SchemaError: On entering, when the transaction has an actor already, or in autocommit mode. On leaving, when
+            a savepoint that was made inside the block is still open.
     """
     return TransactionSetting(target, "honua.actor", name, empties_session=False)
 
@@ -88,6 +90,7 @@ class TransactionSetting:
         self._empties_session = empties_session
         self._connection: Connection
         self._transaction: RootTransaction | None = None
+        self._savepoint: NestedTransaction | None = None
 
     def __enter__(self) -> Self:
         self._set(self._target)
@@ -120,6 +123,7 @@ class TransactionSetting:
                 f"{name} is set already: such blocks don't nest.", "End the block around this one first."
             )
         self._connection, self._transaction = connection, connection.get_transaction()
+        self._savepoint = connection.get_nested_transaction()
 
     def _clear(self, target: Session | Connection, error: BaseException | None) -> None:
         session = target if isinstance(target, Session) and self._empties_session else None
@@ -141,10 +145,22 @@ class TransactionSetting:
         try:
             if self._is_under_way():
                 self._connection.execute(CLEAR, {"name": self._parameters["name"]})
+                if error is None:
+                    self._refuse_open_savepoint()
         except (DBAPIError, InvalidRequestError):
             # Where the block has failed, so has its transaction, and its rollback ends the setting.
             if error is None:
                 raise
+
+    def _refuse_open_savepoint(self) -> None:
+        savepoint = self._connection.get_nested_transaction()
+        if savepoint is self._savepoint or (self._savepoint and not self._savepoint.is_active):
+            return
+        name = self._parameters["name"]
+        raise SchemaError(
+            f"A savepoint made in the block of {name} is still open: its rollback would set {name} again.",
+            "End begin_nested() inside the block, or begin it before the block.",
+        )
 
 
 @contextmanager

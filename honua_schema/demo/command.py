@@ -217,8 +217,8 @@ def tell_what_next(conninfo: str, show: Output, *, folder: Path | None) -> None:
         folder: The folder that the user named.
     """
     uri = shlex.quote(conninfo)
-    psql = shutil.which("psql") or embedded_programs() / "psql"
-    program = "honua-schema" if shutil.which("honua-schema") else f"{sys.executable} -m honua_schema"
+    psql = shlex.quote(shutil.which("psql") or str(embedded_programs() / "psql"))
+    program = "honua-schema" if shutil.which("honua-schema") else f"{shlex.quote(sys.executable)} -m honua_schema"
     here = f" --folder {shlex.quote(str(folder))}" if folder else ""
     show.line("")
     show.line("The database is running. Its URI, also for DATABASE_URL:")

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm.attributes import flag_modified
 
 from honua_schema.models.base import (
     Base,
@@ -445,6 +446,8 @@ class RegistryCredential(Base):
             envelope = crypto.encrypt(keyring, secret, place_of_secret(self, column))
             setattr(self, column, envelope.encode())
         self.encryption_key_id = keyring.current
+        # Also when this object knows no other: somebody may have rotated the keys since it was loaded.
+        flag_modified(self, "encryption_key_id")
 
     def reveal_username(self, keyring: Keyring) -> str:
         """Return the user name.

@@ -98,10 +98,16 @@ TRIGGERS = (
     "005/intake/conversations_update_updated_at.sql",
 )
 
+OWNERS_ALONE = "REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC;".format(
+    ", ".join(file.rpartition("/")[2].removesuffix(".sql") for file in FUNCTIONS)
+)
+
 
 def upgrade() -> None:
-    """Create the functions, then the triggers."""
-    sqlfile.create(*FUNCTIONS, *TRIGGERS)
+    """Create the functions, which are their owner's alone until roles are there, then the triggers."""
+    sqlfile.create(*FUNCTIONS)
+    sqlfile.execute(OWNERS_ALONE)
+    sqlfile.create(*TRIGGERS)
 
 
 def downgrade() -> None:

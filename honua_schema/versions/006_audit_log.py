@@ -39,6 +39,10 @@ TRIGGERS = (
     "006/system/audit_log_no_truncate.sql",
 )
 
+OWNERS_ALONE = "REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC;".format(
+    ", ".join(file.rpartition("/")[2].removesuffix(".sql") for file in FUNCTIONS)
+)
+
 
 def upgrade() -> None:
     """Create the log, and the triggers that write it and keep it."""
@@ -113,7 +117,9 @@ def upgrade() -> None:
         "ix_audit_log_occurred_at", "audit_log", ["occurred_at"], unique=False, postgresql_using="brin"
     )
     op.create_index("ix_audit_log_row_id", "audit_log", ["row_id", "occurred_at"], unique=False)
-    sqlfile.create(*FUNCTIONS, *TRIGGERS)
+    sqlfile.create(*FUNCTIONS)
+    sqlfile.execute(OWNERS_ALONE)
+    sqlfile.create(*TRIGGERS)
 
 
 def downgrade() -> None:

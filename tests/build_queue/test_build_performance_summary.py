@@ -88,6 +88,14 @@ def test_a_day_without_results_has_no_averages(queue: Queue) -> None:
     assert row[4:] == (None,) * 5
 
 
+def test_a_timeout_is_not_given_the_duration_of_an_attempt_before(queue: Queue) -> None:
+    end(queue, "2026-01-05", "timeout", actual_duration_seconds=1000)
+
+    (row,) = queue.rows("SELECT * FROM build_performance_summary")
+
+    assert (row.failed_builds, row.avg_duration_seconds) == (1, None)
+
+
 @pytest.mark.parametrize("time_zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def test_the_day_is_the_one_in_utc(queue: Queue, time_zone: str) -> None:
     queue.run("SELECT set_config('TimeZone', %s, false)", time_zone)

@@ -39,6 +39,16 @@ def test_logs_past_retention_are_emptied_and_the_others_stay(queue: Queue) -> No
     assert (kept.stdout_log, kept.stderr_log, kept.logs_truncated_at) == ("out", "err", None)
 
 
+def test_a_day_has_24_hours_in_every_time_zone(queue: Queue) -> None:
+    order = queue.order()
+    created_at = queue.value("SELECT now() - interval '24 hours' * 200 - interval '30 minutes'")
+    add_result(queue.connection, order, stdout_log="out", created_at=created_at)
+    for days in (201, 200):
+        queue.run("SET TimeZone = 'America/New_York'")
+        kept = clean_up(queue, days)
+        assert kept == (days == 200)
+
+
 def test_ninety_days_are_kept_by_default(queue: Queue) -> None:
     log(queue, 91)
     log(queue, 89)

@@ -183,3 +183,8 @@ def test_the_longest_delay_is_a_year(queue: Queue) -> None:
 
     assert queue.retry(order, "1 year")
     assert queue.build(order).admission == "delayed"
+
+
+@pytest.mark.parametrize("delay", ["365 days", "364 days", "12 months"])
+def test_a_delay_of_up_to_a_year_may_be_given_in_other_units(queue: Queue, delay: str) -> None:
+    assert queue.retry(fail(queue), delay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -10,11 +11,15 @@ from psycopg import errors
 
 from builders import add_build, add_customer, add_manifest
 from queries import value
+from waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
     Connection = psycopg.Connection[Any]
+    Connect = Callable[..., Connection]
 
 RULE = "fk_build_manifests_customer_id_deployment_id"
 
@@ -104,3 +109,31 @@ def test_a_build_can_be_given_away_when_the_manifest_that_points_at_it_is_nobody
     give(connection, build, taker)
 
     assert value(connection, "SELECT customer_id FROM build_queue WHERE id = %s", build) == taker
+
+
+@pytest.mark.parametrize("first", ["give", "point"])
+def test_a_manifest_and_a_change_of_hands_at_the_same_moment_wait_for_each_other(
+    connection: Connection, connect: Connect, customer: str, first: str
+) -> None:
+    build, taker = add_build(connection, customer), add_customer(connection)
+    one, other = connect(autocommit=False), connect()
+
+    def change(which: Connection, what: str) -> None:
+        if what == "give":
+            give(which, build, taker)
+        else:
+            add_manifest(which, customer, deployment_id=build)
+
+    change(one, first)
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(change, other, "point" if first == "give" else "give")
+        until(
+            lambda: value(
+                connection,
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'",
+                other.info.backend_pid,
+            )
+        )
+        one.commit()
+        with pytest.raises(errors.ForeignKeyViolation):
+            second.result()

@@ -108,6 +108,27 @@ def test_nothing_is_left_whatever_the_data(config: Config, empty_database: URL) 
     engine.dispose()
 
 
+@pytest.mark.parametrize("before_head", [revision for revision in REVISIONS if revision < "007"])
+def test_nobody_but_the_owner_calls_a_function_while_there_are_no_roles(
+    config: Config, empty_database: URL, before_head: str
+) -> None:
+    callable_by_all = (
+        "SELECT p.proname FROM pg_proc AS p"
+        " CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS item"
+        " WHERE p.pronamespace = 'public'::regnamespace AND item.grantee = 0 AND NOT EXISTS"
+        " (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')"
+    )
+    engine = create_engine(empty_database)
+    command.upgrade(config, before_head)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(callable_by_all).all() == []
+    command.upgrade(config, "head")
+    command.downgrade(config, before_head)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(callable_by_all).all() == []
+    engine.dispose()
+
+
 def test_the_extensions_that_were_there_before_stay(config: Config, empty_database: URL) -> None:
     engine = create_engine(empty_database)
     with engine.begin() as connection:

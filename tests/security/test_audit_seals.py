@@ -93,8 +93,7 @@ TAMPERING = {
     "UPDATE audit_log SET occurred_at = occurred_at - interval '1 s' WHERE id = 5": [
         "intact", "changed", "intact"
     ],
-    # What comes before the first seal that is left is not looked at: retention may have taken its seal.
-    "DELETE FROM audit_log WHERE id = 4": ["changed", "intact"],
+    "DELETE FROM audit_log WHERE id = 4": ["changed", "intact", "not covered"],
     "DELETE FROM audit_log WHERE id = 6": ["intact", "changed", "intact"],
     "UPDATE audit_log SET new_values = new_values || '{\"sha256\": \"00\"}' WHERE id = 4": [
         "changed", "out of chain", "intact"
@@ -105,6 +104,13 @@ TAMPERING = {
     ],
     FORGED + "VALUES (2, now() - interval '70 d', 'licenses', 'UPDATE', gen_random_uuid(), 'bob', 1)": [
         "intact", "intact", "intact", "not covered"
+    ],
+    FORGED + "VALUES (-1, now(), 'licenses', 'UPDATE', gen_random_uuid(), 'bob', 1)": [
+        "intact", "intact", "intact", "not covered"
+    ],
+    # Retention would have left the records of this month.
+    "DELETE FROM audit_log WHERE id <> 12; UPDATE audit_log SET occurred_at = occurred_at + interval '40 d'": [
+        "changed"
     ],
 }  # fmt: skip
 

@@ -86,8 +86,14 @@ def test_roles_that_are_too_strong_are_problems(
         for statement in (
             "CREATE ROLE honua_app LOGIN BYPASSRLS",
             "CREATE ROLE strong LOGIN SUPERUSER IN ROLE honua_app",
-            "CREATE ROLE weak",
-            "GRANT CREATE ON SCHEMA public TO PUBLIC",
+            "CREATE ROLE owner",
+            "CREATE TABLE customers ()",
+            "ALTER TABLE customers OWNER TO owner",
+            "CREATE ROLE team IN ROLE honua_app",
+            "CREATE ROLE deputy LOGIN IN ROLE team, owner",
+            "GRANT honua_app TO owner",
+            "CREATE ROLE weak IN ROLE team",
+            "GRANT CREATE ON SCHEMA public TO PUBLIC, weak",
             "SET LOCAL ROLE weak",
         ):
             connected.exec_driver_sql(statement)
@@ -96,6 +102,9 @@ def test_roles_that_are_too_strong_are_problems(
     assert remedies == [
         "An administrator runs: " + " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in roles.ROLES[1:]),
         "An administrator runs: ALTER ROLE honua_app NOLOGIN NOSUPERUSER NOBYPASSRLS;",
+        "Connect the application as another role, or: REVOKE owner FROM deputy;",
+        "Connect the application as another role, or: REVOKE honua_app FROM owner;",
         "Connect the application as another role, or: ALTER ROLE strong NOSUPERUSER NOBYPASSRLS;",
         "Its owner runs: REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+        "Its owner runs: REVOKE CREATE ON SCHEMA public FROM weak;",
     ]

@@ -103,7 +103,7 @@ def test_another_key_of_the_same_name_is_refused(keyring: Keyring) -> None:
 
 
 def test_a_key_that_is_not_there_is_named(keyring: Keyring) -> None:
-    with pytest.raises(SecretError, match="no key key-1"):
+    with pytest.raises(SecretError, match=f"of row {PLACE.row_id} .* no key key-1"):
         crypto.decrypt(Keyring({"k": b"9" * 32}, "k"), crypto.encrypt(keyring, CANARY, PLACE), PLACE)
 
 
@@ -134,6 +134,7 @@ def test_keys_come_from_the_environment_a_file_or_a_function(tmp_path: Path) -> 
         ("key-1:c2hvcnQ=", "has 5 bytes"),
         (f"key 1:{KEY}", "entry 1 is not"),
         (f"k/1:{KEY}", "characters"),
+        (f"key-1:{KEY},key-1:{KEY}", "entry 2 has the key id of an entry before it"),
     ],
 )
 def test_a_keyring_that_makes_no_sense_is_refused_without_showing_it(text: str, message: str) -> None:
@@ -148,6 +149,21 @@ def test_a_missing_variable_or_file_is_named(tmp_path: Path) -> None:
         Keyring.from_environment(environment={})
     with pytest.raises(SecretError, match="No such file"):
         Keyring.from_file(tmp_path / "missing")
+
+
+def test_a_key_file_that_is_no_text_is_refused_without_showing_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xff\xfe canary")
+    file.chmod(0o600)
+    with pytest.raises(SecretError, match="no text") as refused:
+        Keyring.from_file(file)
+    assert "canary" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_secret_that_is_no_text_is_refused_without_showing_it(keyring: Keyring) -> None:
+    with pytest.raises(SecretError, match="surrogates") as refused:
+        crypto.encrypt(keyring, f"{CANARY}\udc80", PLACE)
+    assert CANARY not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
@@ -281,6 +297,23 @@ def test_rotation_names_what_does_not_open_and_goes_on(
     rotation = crypto.rotate_keys(engine, next_keyring, batch_size=4)
     assert rotation.rotated == 19
     assert [str(damaged) in message for message in rotation.failed] == [True]
+
+
+def test_a_secret_that_was_stored_with_the_old_key_after_a_rotation_is_found_by_the_next(
+    engine: Engine, connection: Connection, keyring: Keyring, next_keyring: Keyring
+) -> None:
+    builders.add_registry_credential(connection)
+    with Session(engine, expire_on_commit=False) as session:
+        credential = session.scalars(select(RegistryCredential)).one()
+        credential.set_login(keyring, username="u", password="p")
+        session.commit()
+        assert crypto.rotate_keys(engine, next_keyring) == crypto.Rotation(1, [])
+        credential.set_login(keyring, username="u", password=CANARY)
+        session.commit()
+
+    assert value(connection, "SELECT encryption_key_id FROM registry_credentials") == "key-1"
+    connection.execute("UPDATE registry_credentials SET encryption_key_id = 'key-2'")
+    assert crypto.rotate_keys(engine, next_keyring) == crypto.Rotation(1, [])
 
 
 @pytest.mark.usefixtures("secrets_of_ten")

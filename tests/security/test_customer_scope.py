@@ -120,6 +120,21 @@ def test_a_setting_that_was_left_in_a_session_is_noticed(
             pytest.fail("the scope was entered")
 
 
+def test_a_savepoint_whose_rollback_would_bring_the_scope_back_is_noticed(
+    app_engine: Engine, customers: tuple[str, str]
+) -> None:
+    with app_engine.begin() as connection, pytest.raises(SchemaError, match="still open"):
+        with customer_scope(connection, customers[0]):
+            connection.begin_nested()
+    with app_engine.begin() as connection:
+        outer = connection.begin_nested()
+        with customer_scope(connection, customers[0]):
+            with connection.begin_nested():
+                assert builds(connection) == 1
+        outer.rollback()
+        assert builds(connection) == 0
+
+
 def test_autocommit_is_refused(app_engine: Engine, customers: tuple[str, str]) -> None:
     engine = app_engine.execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection, pytest.raises(SchemaError, match="autocommit"):

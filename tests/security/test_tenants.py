@@ -456,3 +456,47 @@ def test_maintenance_calls_its_functions_and_reads_no_business_data(
         for table in ("customers", "conversations", "build_results"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(f"SELECT FROM {table}".encode())
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"queued_at": "infinity"},
+        {"queued_at": "2200-01-01"},
+        {"started_at": "1950-01-01"},
+        {"timeout_at": "infinity"},
+        {"worker_id": "w", "completed_at": "2026-01-01"},
+    ],
+)
+def test_a_tenant_says_nothing_of_a_build_that_workers_say(
+    connection: Connection, acting: Acting, mine: World, columns: dict[str, Any]
+) -> None:
+    with (
+        acting("honua_app", mine.customer),
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+        connection.transaction(),
+    ):
+        builders.add_build(connection, mine.customer, **columns)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE build_queue SET status = 'cancelled'",
+        "UPDATE build_queue SET status = 'cancelled', completed_at = '1950-01-01'",
+        "INSERT INTO conversations (customer_id, last_message_at) VALUES (%(customer)s, '1950-01-01')",
+        "INSERT INTO build_events (build_queue_id, event_type, event_timestamp)"
+        " SELECT id, 'step_started', '1950-01-01' FROM build_queue",
+        "INSERT INTO build_events (build_queue_id, event_type, event_timestamp)"
+        " SELECT id, 'step_started', 'infinity' FROM build_queue",
+    ],
+)
+def test_a_tenant_writes_no_time_that_cannot_be(
+    connection: Connection, acting: Acting, mine: World, statement: str
+) -> None:
+    with (
+        acting("honua_app", mine.customer),
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+        connection.transaction(),
+    ):
+        connection.execute(statement.encode(), {"customer": mine.customer})

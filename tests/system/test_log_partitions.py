@@ -157,6 +157,23 @@ def test_rows_in_the_default_partition_move_to_their_months(
     assert ensure(connection, 1) == []
 
 
+def test_many_months_in_the_default_partition_are_made_some_at_a_time(
+    connection: Connection, build: UUID
+) -> None:
+    connection.execute(
+        "INSERT INTO build_metrics (metric_timestamp, build_queue_id, metric_name, metric_value)"
+        " SELECT month, %s, 'memory', 512"
+        " FROM generate_series(now() - interval '70 months', now() - interval '1 month', '1 month') AS month",
+        [build],
+    )
+
+    made = [len([each for each in ensure(connection, 0) if each.table_name == "build_metrics"]) for _ in "123"]
+
+    assert made == [61, 10, 0]
+    assert value(connection, "SELECT count(*) FROM honua_partitions.build_metrics_default") == 0
+    assert value(connection, "SELECT count(*) FROM build_metrics") == 70
+
+
 def test_moving_fires_no_trigger(connection: Connection, build: UUID) -> None:
     entry = add_cache_entry(connection)
     add_cache_access(connection, entry)

@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION check_manifest_build() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
@@ -7,12 +7,13 @@ DECLARE
 BEGIN
     -- A foreign key on both columns would need another unique index on the queue, to be kept up by every claim.
     IF TG_TABLE_NAME = 'build_manifests' THEN
-        v_allowed := EXISTS (
-            SELECT
-            FROM build_queue AS b
-            WHERE b.id = NEW.deployment_id AND b.customer_id = NEW.customer_id
-        );
+        -- The foreign key takes this lock anyway; here it lets a build that is just changing hands do so first.
+        v_allowed := (
+            SELECT b.customer_id FROM build_queue AS b WHERE b.id = NEW.deployment_id FOR KEY SHARE
+        ) IS NOT DISTINCT FROM NEW.customer_id;
     ELSE
+        -- Waits for those who are pointing a manifest at the build.
+        PERFORM FROM build_queue AS b WHERE b.id = NEW.id FOR UPDATE;
         v_allowed := NOT EXISTS (
             SELECT
             FROM build_manifests AS m

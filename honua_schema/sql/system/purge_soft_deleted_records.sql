@@ -74,7 +74,7 @@ BEGIN
     PERFORM
     FROM licenses AS l
     WHERE l.customer_id = ANY (v_customer_ids)
-    ORDER BY l.id
+    ORDER BY l.customer_id
     FOR UPDATE;
     DELETE FROM customers AS c
     WHERE c.id = ANY (ARRAY(

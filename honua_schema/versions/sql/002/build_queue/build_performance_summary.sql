@@ -12,7 +12,8 @@ SELECT
     round(avg(r.final_image_size_bytes) / 1048576, 2) AS avg_image_size_mb,
     round(avg(100.0 * r.cache_layers_used / nullif(r.total_layers, 0)), 2) AS avg_cache_hit_rate_percent
 FROM build_queue AS b
-LEFT JOIN build_results AS r ON r.build_queue_id = b.id
+-- Of a build that timed out, the result is that of an attempt before.
+LEFT JOIN build_results AS r ON r.build_queue_id = b.id AND b.status <> 'timeout'
 WHERE b.completed_at IS NOT NULL AND b.status IN ('success', 'failed', 'timeout')
 GROUP BY (b.completed_at AT TIME ZONE 'UTC')::date;
 

@@ -22,7 +22,7 @@ BEGIN
         WHERE r.id = ANY (ARRAY(
             SELECT old.id
             FROM build_results AS old
-            WHERE old.created_at < now() - make_interval(days => p_retention_days)
+            WHERE old.created_at < now() - p_retention_days * INTERVAL '24 hours'
               AND old.logs_truncated_at IS NULL
               AND (old.stdout_log IS NOT NULL OR old.stderr_log IS NOT NULL)
             ORDER BY old.created_at

@@ -6,7 +6,10 @@ DECLARE
     v_build build_queue;
     v_now timestamptz := clock_timestamp();
 BEGIN
-    IF p_delay IS NULL OR p_delay NOT BETWEEN interval '0' AND interval '1 year' THEN
+    -- To be compared, a year counts as 360 days; to be added, as what the calendar says.
+    IF p_delay IS NULL OR p_delay NOT BETWEEN interval '0' AND interval '366 days'
+        OR v_now + p_delay > v_now + interval '1 year'
+    THEN
         RAISE EXCEPTION 'p_delay must be between 0 and 1 year, not %', coalesce(p_delay::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the time to wait before the retry.';
     END IF;

@@ -13,11 +13,15 @@ BEGIN
             SELECT m.month::date
             FROM (
                 SELECT generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), $1, INTERVAL '1 month')
-                UNION
-                SELECT date_trunc('month', d.%1$I AT TIME ZONE 'UTC')
-                FROM honua_partitions.%2$I AS d
-                WHERE d.%1$I >= TIMESTAMPTZ '0001-01-01 00:00:00+00'
-                  AND d.%1$I < ($1 + INTERVAL '1 month') AT TIME ZONE 'UTC'
+                UNION (
+                    -- Not all at once: a thousand new partitions are more than the server's table of locks holds.
+                    SELECT DISTINCT date_trunc('month', d.%1$I AT TIME ZONE 'UTC')
+                    FROM honua_partitions.%2$I AS d
+                    WHERE d.%1$I >= TIMESTAMPTZ '0001-01-01 00:00:00+00'
+                      AND d.%1$I < ($1 + INTERVAL '1 month') AT TIME ZONE 'UTC'
+                    ORDER BY 1 DESC
+                    LIMIT 60
+                )
             ) AS m (month)
             WHERE to_regclass(format('honua_partitions.%%I', %3$L || to_char(m.month, '"_y"YYYY"m"MM'))) IS NULL
             ORDER BY m.month
@@ -31,5 +35,5 @@ $$;
 
 COMMENT ON FUNCTION missing_log_months IS
     'The months (UTC) for which a log table should have a partition and has none: this one, p_months_ahead more, and '
-    'earlier ones of which rows lie in the default partition. Errors: 22004 for any other table, 22008 when the months '
+    'earlier ones of which rows lie in the default partition, the newest 60 of them. Errors: 22004 for any other table, 22008 when the months '
     'lead beyond the calendar.';

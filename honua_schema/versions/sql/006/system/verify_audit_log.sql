@@ -13,8 +13,9 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_first_month date;
+    -- Retention never takes this month.
+    v_this_month date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
     v_previous_sha256 text;
-    v_first_id bigint;
     v_covered bigint := 0::bigint;
     v_hash record;
     v_seal record;
@@ -34,7 +35,6 @@ BEGIN
         WHERE l.operation = 'SEAL'
         ORDER BY l.id
     LOOP
-        v_first_id := coalesce(v_first_id, v_seal.after_id);
         SELECT h.records, h.sha256 INTO v_hash
         FROM hash_audit_log(v_seal.after_id, v_seal.last_id, v_seal.month, v_seal.previous_sha256) AS h;
         v_covered := v_covered + v_hash.records;
@@ -46,7 +46,7 @@ BEGIN
         records := v_seal.records;
         sha256 := v_seal.sha256;
         state := CASE
-            -- What comes before the first seal that is left went with its month.
+            -- The seal before the first one that is left went with its month.
             WHEN v_seal.previous_last_id IS NOT NULL
                 AND (
                     v_seal.previous_sha256 IS DISTINCT FROM v_previous_sha256
@@ -54,19 +54,20 @@ BEGIN
                 )
                 THEN 'out of chain'
             WHEN v_hash.sha256 = v_seal.sha256 AND v_hash.records = v_seal.records THEN 'intact'
-            WHEN v_hash.records = 0 AND v_seal.month < v_first_month THEN 'expired'
+            WHEN v_hash.records = 0 AND v_seal.month < least(v_first_month, v_this_month) THEN 'expired'
             ELSE 'changed'
         END;
         v_previous_sha256 := v_seal.sha256;
         RETURN NEXT;
     END LOOP;
 
+    -- Also below the first seal that is left: what was sealed before has gone with its month.
     SELECT count(*) - v_covered INTO records
     FROM audit_log AS l
-    WHERE l.id > v_first_id AND l.id <= last_id;
+    WHERE l.id <= last_id;
     IF records > 0 THEN
         seal_id := NULL;
-        after_id := v_first_id;
+        after_id := 0;
         month := NULL;
         sha256 := NULL;
         state := 'not covered';

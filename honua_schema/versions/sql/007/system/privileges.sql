@@ -139,115 +139,7 @@ REVOKE ALL ON FUNCTION admit_builds,
     verify_audit_log,
     write_audit_log FROM PUBLIC, honua_app, honua_maintenance, honua_readonly, honua_worker;
 REVOKE USAGE ON SCHEMA public FROM honua_app, honua_maintenance, honua_readonly, honua_worker;
-GRANT EXECUTE ON FUNCTION admit_builds,
-    admit_waiting_builds,
-    admitted_tiers,
-    announce_builds,
-    cancel_build,
-    change_build_customer,
-    change_build_limit,
-    change_conversation_customer,
-    check_manifest_build,
-    claim_bound,
-    cleanup_old_build_logs,
-    complete_build,
-    count_cache_accesses,
-    drop_old_log_partitions,
-    enforce_registry_limit,
-    ensure_log_partitions,
-    expire_licenses,
-    expire_old_conversations,
-    find_cached_build,
-    find_license_customer,
-    free_build_slot,
-    get_build_registry_credential,
-    get_cache_hit_rate,
-    get_license_quota_usage,
-    get_next_build_for_worker,
-    handle_build_timeouts,
-    hash_audit_log,
-    license_ends_at,
-    lock_license,
-    log_time_column,
-    missing_log_months,
-    lower_claim_bound,
-    purge_soft_deleted_records,
-    raise_claim_bounds,
-    record_audit,
-    record_build_audit,
-    record_cache_access,
-    refuse_audit_log_change,
-    refuse_foreign_row,
-    release_delayed_builds,
-    requeue_build,
-    retry_failed_build,
-    revoke_expired_credentials,
-    seal_audit_log,
-    take_build_customer,
-    take_conversation_customer,
-    tier_rank,
-    update_build_progress,
-    update_cache_stats,
-    update_conversation_stats,
-    update_updated_at_column,
-    validate_build_queue_insert,
-    verify_audit_log,
-    write_audit_log TO PUBLIC;
 -- Give.
-REVOKE EXECUTE ON FUNCTION admit_builds,
-    admit_waiting_builds,
-    admitted_tiers,
-    announce_builds,
-    cancel_build,
-    change_build_customer,
-    change_build_limit,
-    change_conversation_customer,
-    check_manifest_build,
-    claim_bound,
-    cleanup_old_build_logs,
-    complete_build,
-    count_cache_accesses,
-    drop_old_log_partitions,
-    enforce_registry_limit,
-    ensure_log_partitions,
-    expire_licenses,
-    expire_old_conversations,
-    find_cached_build,
-    find_license_customer,
-    free_build_slot,
-    get_build_registry_credential,
-    get_cache_hit_rate,
-    get_license_quota_usage,
-    get_next_build_for_worker,
-    handle_build_timeouts,
-    hash_audit_log,
-    license_ends_at,
-    lock_license,
-    log_time_column,
-    missing_log_months,
-    lower_claim_bound,
-    purge_soft_deleted_records,
-    raise_claim_bounds,
-    record_audit,
-    record_build_audit,
-    record_cache_access,
-    refuse_audit_log_change,
-    refuse_foreign_row,
-    release_delayed_builds,
-    requeue_build,
-    retry_failed_build,
-    revoke_expired_credentials,
-    seal_audit_log,
-    take_build_customer,
-    take_conversation_customer,
-    tier_rank,
-    update_build_progress,
-    update_cache_stats,
-    update_conversation_stats,
-    update_updated_at_column,
-    validate_build_queue_insert,
-    verify_audit_log,
-    write_audit_log FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO honua_app, honua_maintenance, honua_readonly, honua_worker;
 
@@ -325,10 +217,10 @@ GRANT SELECT, INSERT (customer_id, manifest_path, manifest_hash, manifest_json, 
 CREATE POLICY honua_app_select ON build_queue FOR SELECT TO honua_app
     USING (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 CREATE POLICY honua_app_insert ON build_queue FOR INSERT TO honua_app
-    WITH CHECK (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND build_queue.queued_at >= now());
+    WITH CHECK (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND build_queue.queued_at BETWEEN now() AND now() + interval '1 year' AND num_nonnulls(build_queue.started_at, build_queue.completed_at, build_queue.timeout_at, build_queue.current_step, build_queue.worker_id, build_queue.worker_hostname, build_queue.worker_assigned_at, build_queue.last_retry_at, build_queue.heartbeat_at) = 0);
 CREATE POLICY honua_app_update ON build_queue FOR UPDATE TO honua_app
     USING (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND build_queue.status IN ('queued', 'building'))
-    WITH CHECK (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND build_queue.status = 'cancelled');
+    WITH CHECK (build_queue.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND build_queue.status = 'cancelled' AND build_queue.completed_at BETWEEN now() AND clock_timestamp());
 GRANT SELECT (id, customer_id, status, worker_id, retry_count), UPDATE (status, completed_at, updated_at) ON TABLE build_queue TO honua_maintenance;
 CREATE POLICY honua_maintenance_select ON build_queue FOR SELECT TO honua_maintenance
     USING (true);
@@ -363,7 +255,7 @@ GRANT SELECT, INSERT (build_queue_id, event_type, event_timestamp, event_data, s
 CREATE POLICY honua_app_select ON build_events FOR SELECT TO honua_app
     USING (coalesce(build_events.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
 CREATE POLICY honua_app_insert ON build_events FOR INSERT TO honua_app
-    WITH CHECK (coalesce(build_events.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false));
+    WITH CHECK (coalesce(build_events.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')), false) AND build_events.event_timestamp >= now() - interval '1 month' AND build_events.event_timestamp < now() + interval '1 month');
 GRANT INSERT (build_queue_id, event_type, event_timestamp, event_data, source, severity, message) ON TABLE build_events TO honua_maintenance;
 CREATE POLICY honua_maintenance_insert ON build_events FOR INSERT TO honua_maintenance
     WITH CHECK (true);
@@ -390,7 +282,7 @@ GRANT SELECT, INSERT (customer_id, customer_email, session_id, status, conversat
 CREATE POLICY honua_app_select ON conversations FOR SELECT TO honua_app
     USING (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')));
 CREATE POLICY honua_app_insert ON conversations FOR INSERT TO honua_app
-    WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND (conversations.build_manifest_id IS NULL OR EXISTS (SELECT FROM build_manifests AS m WHERE m.id = conversations.build_manifest_id)));
+    WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND conversations.last_message_at IS NULL AND (conversations.build_manifest_id IS NULL OR EXISTS (SELECT FROM build_manifests AS m WHERE m.id = conversations.build_manifest_id)));
 CREATE POLICY honua_app_update ON conversations FOR UPDATE TO honua_app
     USING (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')))
     WITH CHECK (conversations.customer_id = (SELECT nullif(current_setting('honua.customer_id', true), '')) AND (conversations.build_manifest_id IS NULL OR EXISTS (SELECT FROM build_manifests AS m WHERE m.id = conversations.build_manifest_id)));
