@@ -52,7 +52,7 @@ UNBOUND_MEMBERS = text("""
     WITH RECURSIVE given (role, member) AS (
         SELECT a.roleid, a.member
         FROM pg_auth_members AS a
-        -- From PostgreSQL 16 on, who makes a role becomes a member who can do nothing but make others members.
+        -- From PostgreSQL 16 on, who makes a role becomes a member who can only make others members.
         WHERE coalesce((to_jsonb(a) ->> 'inherit_option')::boolean, true)
            OR coalesce((to_jsonb(a) ->> 'set_option')::boolean, true)
     ), held (role, member) AS (
@@ -103,7 +103,7 @@ MAY_CREATE_ROLES = text("""
 """)
 
 MAY_CREATE_OBJECTS = text("""
-    SELECT CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(item.grantee)) END AS grantee
+    SELECT CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(item.grantee)) END
     FROM pg_namespace AS n
     CROSS JOIN aclexplode(n.nspacl) AS item
     WHERE n.oid = to_regnamespace('public')

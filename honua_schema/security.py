@@ -48,8 +48,8 @@ def customer_scope(target: Target, customer_id: str) -> TransactionSetting:
 
     Raises:
         ValueError: ``customer_id`` is empty.
-        SchemaError: On entering, when the transaction is in a scope already, or in autocommit mode. On leaving, when
-            a savepoint that was made inside the block is still open.
+        SchemaError: On entering, when the transaction is in a scope already, or in autocommit mode. On
+            leaving, when a savepoint that was made inside the block is still open.
     """
     return TransactionSetting(target, "honua.customer_id", customer_id, empties_session=True)
 
@@ -65,8 +65,8 @@ def actor(target: Target, name: str) -> TransactionSetting:
 
     Raises:
         ValueError: ``name`` is empty.
-        SchemaError: On entering, when the transaction has an actor already, or in autocommit mode. On leaving, when
-            a savepoint that was made inside the block is still open.
+        SchemaError: On entering, when the transaction has an actor already, or in autocommit mode. On
+            leaving, when a savepoint that was made inside the block is still open.
     """
     return TransactionSetting(target, "honua.actor", name, empties_session=False)
 

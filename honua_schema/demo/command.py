@@ -218,7 +218,9 @@ def tell_what_next(conninfo: str, show: Output, *, folder: Path | None) -> None:
     """
     uri = shlex.quote(conninfo)
     psql = shlex.quote(shutil.which("psql") or str(embedded_programs() / "psql"))
-    program = "honua-schema" if shutil.which("honua-schema") else f"{shlex.quote(sys.executable)} -m honua_schema"
+    program = (
+        "honua-schema" if shutil.which("honua-schema") else f"{shlex.quote(sys.executable)} -m honua_schema"
+    )
     here = f" --folder {shlex.quote(str(folder))}" if folder else ""
     show.line("")
     show.line("The database is running. Its URI, also for DATABASE_URL:")

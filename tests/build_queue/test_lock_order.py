@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from build_queue.driver import Queue, wait_until_blocked
-from builders import add_customer, add_license
+from builders import add_build, add_customer, add_license
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,38 @@ def test_the_first_limit_waits_only_for_the_builds_that_may_run(
     lock_build(somebody, ready)
     with pytest.raises(psycopg.errors.LockNotAvailable):
         queue.limit(customer, 1)
+
+
+def test_the_first_limit_waits_for_orders_that_are_not_committed(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    queue.run("SET lock_timeout = 0")
+    customer = queue.customer(max_concurrent_builds=None)
+    add_build(somebody, customer)
+    with ThreadPoolExecutor() as pool:
+        limited = pool.submit(queue.limit, customer, 1)
+        wait_until_blocked(Queue(somebody))
+        add_build(somebody, customer)
+        somebody.commit()
+        limited.result()
+
+    assert sorted(queue.admissions(customer)) == ["ready", "waiting"]
+
+
+def test_a_build_that_somebody_adds_an_event_to_can_be_claimed_admitted_and_made_to_wait(
+    queue: Queue, somebody: psycopg.Connection[Any]
+) -> None:
+    customer = queue.customer(max_concurrent_builds=2)
+    first, second, third = (queue.order(customer) for _ in range(3))
+    for build in (first, second, third):
+        somebody.execute("SELECT FROM build_queue WHERE id = %s FOR KEY SHARE", [build])
+
+    queue.limit(customer, 1)
+    assert queue.build(second).admission == "waiting"
+    claimed = queue.claim()
+    assert claimed.build_id == first
+    queue.complete(claimed)
+    assert (queue.build(second).admission, queue.build(third).admission) == ("ready", "waiting")
 
 
 def test_a_claim_does_not_wait_for_the_licenses_of_builds_that_are_not_due(

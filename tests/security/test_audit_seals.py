@@ -109,9 +109,8 @@ TAMPERING = {
         "intact", "intact", "intact", "not covered"
     ],
     # Retention would have left the records of this month.
-    "DELETE FROM audit_log WHERE id <> 12; UPDATE audit_log SET occurred_at = occurred_at + interval '40 d'": [
-        "changed"
-    ],
+    "DELETE FROM audit_log WHERE id <> 12;"
+    "UPDATE audit_log SET occurred_at = occurred_at + interval '40 d'": ["changed"],
 }  # fmt: skip
 
 

@@ -123,14 +123,16 @@ def test_a_setting_that_was_left_in_a_session_is_noticed(
 def test_a_savepoint_whose_rollback_would_bring_the_scope_back_is_noticed(
     app_engine: Engine, customers: tuple[str, str]
 ) -> None:
-    with app_engine.begin() as connection, pytest.raises(SchemaError, match="still open"):
-        with customer_scope(connection, customers[0]):
-            connection.begin_nested()
+    with (
+        app_engine.begin() as connection,
+        pytest.raises(SchemaError, match="still open"),
+        customer_scope(connection, customers[0]),
+    ):
+        connection.begin_nested()
     with app_engine.begin() as connection:
         outer = connection.begin_nested()
-        with customer_scope(connection, customers[0]):
-            with connection.begin_nested():
-                assert builds(connection) == 1
+        with customer_scope(connection, customers[0]), connection.begin_nested():
+            assert builds(connection) == 1
         outer.rollback()
         assert builds(connection) == 0
 

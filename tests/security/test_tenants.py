@@ -458,6 +458,12 @@ def test_maintenance_calls_its_functions_and_reads_no_business_data(
                 connection.execute(f"SELECT FROM {table}".encode())
 
 
+STEP_AT = (
+    "INSERT INTO build_events (build_queue_id, event_type, event_timestamp)"
+    " SELECT id, 'step_started', '{}' FROM build_queue"
+)
+
+
 @pytest.mark.parametrize(
     "columns",
     [
@@ -485,10 +491,8 @@ def test_a_tenant_says_nothing_of_a_build_that_workers_say(
         "UPDATE build_queue SET status = 'cancelled'",
         "UPDATE build_queue SET status = 'cancelled', completed_at = '1950-01-01'",
         "INSERT INTO conversations (customer_id, last_message_at) VALUES (%(customer)s, '1950-01-01')",
-        "INSERT INTO build_events (build_queue_id, event_type, event_timestamp)"
-        " SELECT id, 'step_started', '1950-01-01' FROM build_queue",
-        "INSERT INTO build_events (build_queue_id, event_type, event_timestamp)"
-        " SELECT id, 'step_started', 'infinity' FROM build_queue",
+        STEP_AT.format("1950-01-01"),
+        STEP_AT.format("infinity"),
     ],
 )
 def test_a_tenant_writes_no_time_that_cannot_be(

@@ -121,6 +121,15 @@ def test_a_record_in_use_is_left_to_the_next_run(connection: Connection, connect
     assert purge(connection) == dict.fromkeys(TABLES, 1)
 
 
+def test_a_customer_whose_build_is_running_is_left_to_a_later_run(connection: Connection) -> None:
+    customer = add_customer(connection, deleted_at=days_ago(31))
+    build = add_build(connection, customer, status="building")
+
+    assert purge(connection)["customers"] == 0
+    connection.execute("UPDATE build_queue SET status = 'failed' WHERE id = %s", [build])
+    assert purge(connection)["customers"] == 1
+
+
 def test_the_licence_of_a_customer_that_stays_is_not_waited_for(
     connection: Connection, connect: Connect
 ) -> None:

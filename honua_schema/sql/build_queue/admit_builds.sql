@@ -32,7 +32,7 @@ BEGIN
               AND q.status = 'queued'
             ORDER BY q.priority, q.queued_at DESC
             LIMIT -v_free
-            FOR UPDATE SKIP LOCKED
+            FOR NO KEY UPDATE SKIP LOCKED
         ));
         v_free := 0;
     END IF;
@@ -47,7 +47,7 @@ BEGIN
           AND q.admission = 'waiting'
         ORDER BY q.priority DESC, q.queued_at
         LIMIT v_free
-        FOR UPDATE SKIP LOCKED
+        FOR NO KEY UPDATE SKIP LOCKED
     ));
     GET DIAGNOSTICS v_admitted = ROW_COUNT;
     IF v_admitted < v_free OR v_limit IS NULL THEN
@@ -81,7 +81,7 @@ BEGIN
               AND q.admission = 'waiting'
             ORDER BY q.priority DESC, q.queued_at
             LIMIT 1
-            FOR UPDATE SKIP LOCKED
+            FOR NO KEY UPDATE SKIP LOCKED
         ), last_ready AS MATERIALIZED (
             SELECT q.id
             FROM build_queue AS q
@@ -96,7 +96,7 @@ BEGIN
               )
             ORDER BY q.priority, q.queued_at DESC
             LIMIT 1
-            FOR UPDATE SKIP LOCKED
+            FOR NO KEY UPDATE SKIP LOCKED
         )
         UPDATE build_queue AS b
         SET admission = CASE WHEN b.id = w.id THEN 'ready' ELSE 'waiting' END, updated_at = clock_timestamp()

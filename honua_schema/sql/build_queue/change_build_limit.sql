@@ -8,7 +8,9 @@ BEGIN
     END IF;
     IF TG_OP <> 'DELETE' THEN
         -- Builds without a limit end without the licence's lock, and would not see who waits from now on.
+        -- Nor do orders lock it, but the customer, by their foreign key.
         IF OLD.max_concurrent_builds IS NULL AND NEW.max_concurrent_builds IS NOT NULL THEN
+            PERFORM FROM customers AS c WHERE c.customer_id = NEW.customer_id FOR UPDATE;
             PERFORM
             FROM build_queue AS b
             WHERE b.customer_id = NEW.customer_id

@@ -30,7 +30,7 @@ BEGIN
             WHERE q.status = 'queued' AND q.admission = 'delayed' AND q.queued_at <= v_now
             ORDER BY q.queued_at
             LIMIT p_limit
-            FOR UPDATE SKIP LOCKED
+            FOR NO KEY UPDATE SKIP LOCKED
         ))
         RETURNING b.customer_id, b.admission
     )

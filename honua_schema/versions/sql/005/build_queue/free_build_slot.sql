@@ -88,7 +88,7 @@ BEGIN
           AND q.admission = 'waiting'
         ORDER BY q.priority DESC, q.queued_at
         LIMIT v_free
-        FOR UPDATE SKIP LOCKED
+        FOR NO KEY UPDATE SKIP LOCKED
     ));
     RETURN NULL;
 END;

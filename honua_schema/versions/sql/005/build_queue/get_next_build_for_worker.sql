@@ -90,7 +90,7 @@ BEGIN
                           AND q.queued_at >= lane.bound
                         ORDER BY q.queued_at
                         LIMIT p_batch_size
-                        FOR UPDATE SKIP LOCKED
+                        FOR NO KEY UPDATE SKIP LOCKED
                     ) AS first
                     ORDER BY first.queued_at
                     LIMIT p_batch_size
@@ -104,7 +104,7 @@ BEGIN
                 WHERE q.architecture = p_architecture AND q.status = 'queued' AND q.admission = 'ready'
                 ORDER BY q.priority DESC, q.queued_at
                 LIMIT p_batch_size
-                FOR UPDATE SKIP LOCKED
+                FOR NO KEY UPDATE SKIP LOCKED
             );
         ELSE
             v_builds := ARRAY(
@@ -116,7 +116,7 @@ BEGIN
                     WHERE q.architecture = lane.architecture AND q.status = 'queued' AND q.admission = 'ready'
                     ORDER BY q.priority DESC, q.queued_at
                     LIMIT p_batch_size
-                    FOR UPDATE SKIP LOCKED
+                    FOR NO KEY UPDATE SKIP LOCKED
                 ) AS next
                 ORDER BY next.priority DESC, next.queued_at
                 LIMIT p_batch_size

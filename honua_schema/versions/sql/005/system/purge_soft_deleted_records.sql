@@ -62,12 +62,22 @@ BEGIN
     RETURN NEXT;
 
     -- Licence before customer, as everywhere: deleting a customer deletes the licence too, and whoever queues a
-    -- build holds the licence when he comes for the customer.
+    -- build holds the licence when he comes for the customer. A worker that ends a build comes for the licence
+    -- with the build locked, so customers whose builds still run are left to a later run.
     table_name := 'customers';
     v_customer_ids := ARRAY(
         SELECT c.customer_id
         FROM customers AS c
-        WHERE c.deleted_at <= v_before AND c.customer_id <> 'system'
+        WHERE c.deleted_at <= v_before
+          AND c.customer_id <> 'system'
+          AND NOT EXISTS (
+            SELECT
+            FROM build_queue AS b
+            WHERE b.customer_id = c.customer_id
+              AND b.status IN ('queued', 'building')
+              AND b.admission = 'ready'
+              AND b.status = 'building'
+          )
         ORDER BY c.deleted_at, c.id
         LIMIT p_limit
     );
