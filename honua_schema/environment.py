@@ -108,11 +108,12 @@ def run() -> None:
     with database.translated_errors("PostgreSQL refused"), connection() as connected:
         if "destination_rev" in options:
             SchemaChange(connected, settings()).run()
-        else:
-            preflight.refuse_old_database(
-                configure(options, connection=connected).get_current_heads(), context.script
-            )
-            context.run_migrations()
+            return
+        # Else a command that only reads, and must not make the version table either.
+        configured = configure(options, connection=connected, dont_mutate=True)
+        if "revision_context" in options:
+            preflight.refuse_old_database(configured.get_current_heads(), context.script)
+        context.run_migrations()
 
 
 def command_options() -> Mapping[str, Any]:

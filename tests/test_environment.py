@@ -222,6 +222,33 @@ class TestAlembicInACheckout:
         assert "lock_timeout is 'soon', which is not a duration" in upgrade.stdout
         assert MigrationRunner(empty_database).get_current_version() is None
 
+    def test_where_a_database_is_can_be_asked_at_any_revision(
+        self, empty_database: URL, connect: Callable[..., psycopg.Connection[Any]]
+    ) -> None:
+        url = empty_database.render_as_string(hide_password=False)
+        questions = (("current",), ("history", "--indicate-current"), ("show", "current"))
+
+        def ask() -> list[str]:
+            answers = [self.alembic("-x", f"url={url}", *question) for question in questions]
+            assert [answer.returncode for answer in answers] == [0, 0, 0], answers
+            return [answer.stdout for answer in answers]
+
+        current, _, shown = ask()
+        assert (current, shown) == ("", "")
+        made = connect(empty_database).execute("SELECT to_regclass('public.alembic_version')").fetchone()
+        assert made == (None,)
+        MigrationRunner(empty_database).apply_migrations("002")
+        current, listed, shown = ask()
+        assert current == "002\n"
+        assert "001 -> 002 (current)" in listed
+        assert shown.startswith("Rev: 002\n")
+
+    def test_only_a_comparison_needs_the_newest_revision(self, empty_database: URL) -> None:
+        MigrationRunner(empty_database).apply_migrations("002")
+        check = self.alembic("-x", f"url={empty_database.render_as_string(hide_password=False)}", "check")
+        assert check.returncode != 0
+        assert "Target database is not up to date: it is at 002" in check.stdout
+
 
 @pytest.mark.parametrize("option", ["lock_timeout", "lock_wait"])
 def test_an_option_may_come_from_the_environment(
