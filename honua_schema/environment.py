@@ -164,9 +164,12 @@ def connection() -> Iterator[Connection]:
                 "Pass a connection without AUTOCOMMIT, or an engine.",
             )
         of_caller = passed_in.in_transaction()
-        yield passed_in
-        if not of_caller:
-            passed_in.rollback()
+        try:
+            yield passed_in
+        finally:
+            # What is left open would be taken for the caller's transaction next time, and not be committed.
+            if not of_caller:
+                passed_in.rollback()
         return
     engine = passed_in if isinstance(passed_in, Engine) else database.create_engine(given("url"))
     with database.connect(engine) as opened:

@@ -130,8 +130,13 @@ def transaction_settings(connection: Connection, lock_timeout: timedelta) -> Ite
     if connection.in_transaction():
         earlier = connection.execute(READ_SETTINGS).one()
         connection.exec_driver_sql(statements)
-        yield
-        connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
+        try:
+            yield
+        finally:
+            with suppress(
+                DBAPIError
+            ):  # a transaction that a statement has aborted takes its settings with it
+                connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
         return
 
     def apply(connection: Connection) -> None:

@@ -216,9 +216,11 @@ class MigrationRunner:
         with database.translated_errors("PostgreSQL refused"):
             if isinstance(self._connection, Connection):
                 of_caller = self._connection.in_transaction()
-                yield self._connection
-                if not of_caller:
-                    self._connection.rollback()
+                try:
+                    yield self._connection
+                finally:
+                    if not of_caller:
+                        self._connection.rollback()
             else:
                 with database.connect(self._connection) as connection:
                     yield connection

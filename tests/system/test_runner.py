@@ -352,6 +352,41 @@ class TestConnectionOfTheCaller:
             assert not connection.in_transaction()
         assert rows("SELECT count(*) FROM schema_migrations") == [(3,)]
 
+    def test_a_refusal_leaves_the_settings_of_the_callers_transaction_as_they_were(
+        self, engine: Any, revisions: Any
+    ) -> None:
+        settings = text("SELECT current_setting('lock_timeout'), current_setting('search_path')")
+        with engine.begin() as connection:
+            before = connection.execute(settings).one()
+            runner = MigrationRunner(connection=connection, versions=revisions.folder)
+            assert not runner.apply_migrations("999").success
+            assert connection.execute(settings).one() == before
+
+    def test_a_revision_that_fails_in_the_callers_transaction_is_reported_as_what_it_is(
+        self, engine: Any, revisions: Any
+    ) -> None:
+        revisions.add("broken", 'op.execute("SELECT 1 / 0")')
+        with engine.connect() as connection, connection.begin():
+            result = MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations()
+        assert "Revision 004 broken failed: division by zero" in result.errors[0]
+
+    def test_an_upgrade_after_a_refused_one_is_committed(
+        self, engine: Any, revisions: Any, rows: Any
+    ) -> None:
+        with engine.connect() as connection:
+            runner = MigrationRunner(connection=connection, versions=revisions.folder)
+            assert not runner.apply_migrations("999").success
+            assert not connection.in_transaction()
+            assert runner.apply_migrations().success
+        assert rows("SELECT count(*) FROM schema_migrations") == [(3,)]
+
+    def test_a_question_that_fails_leaves_no_transaction_open(self, engine: Any) -> None:
+        with engine.connect() as connection:
+            runner = MigrationRunner(connection=connection)
+            with pytest.raises(SchemaError, match="division by zero"), runner.connect() as connected:
+                connected.execute(text("SELECT 1 / 0"))
+            assert not connection.in_transaction()
+
     def test_a_connection_that_commits_each_statement_is_refused(self, engine: Any, revisions: Any) -> None:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             result = MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations()
