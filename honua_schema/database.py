@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, NullPool
+from sqlalchemy import URL, Connection, Engine, NullPool, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from honua_schema import locking
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ CLIENT_PHRASES = re.compile(
     r"|( Is the server running .*)$"
 )
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
+_use_public = locking.beginning_with(locking.IN_PUBLIC)
 
 
 def resolve_url(
@@ -109,7 +111,7 @@ def _url_of_parts(environment: Mapping[str, str]) -> URL:
 
 
 def create_engine(url: str | URL | None = None) -> Engine:
-    """Create an engine whose connections are closed when they are given back.
+    """Create an engine whose connections are closed when they are given back, with transactions `in_public`.
 
     Args:
         url: As in `resolve_url`.
@@ -123,16 +125,33 @@ def create_engine(url: str | URL | None = None) -> Engine:
         "connect_timeout": 10,
         "prepare_threshold": None,  # PgBouncer may serve each transaction from another session
     }
-    return sqlalchemy.create_engine(
-        resolved,
-        poolclass=NullPool,
-        connect_args={name: value for name, value in settings.items() if name not in resolved.query},
+    return in_public(
+        sqlalchemy.create_engine(
+            resolved,
+            poolclass=NullPool,
+            connect_args={name: value for name, value in settings.items() if name not in resolved.query},
+        )
     )
+
+
+def in_public(engine: Engine) -> Engine:
+    """Return an engine with the same connections, for the tables in public, whatever search_path a role has.
+
+    Args:
+        engine: The engine, which stays as it is.
+    """
+    if event.contains(engine, "begin", _use_public):
+        return engine
+    ours = engine.execution_options()
+    event.listen(ours, "begin", _use_public)
+    return ours
 
 
 @contextmanager
 def connect(engine: Engine) -> Iterator[Connection]:
     """Open a connection, and say what to do when that fails.
+
+    Its transactions are `in_public` and READ COMMITTED, even if the engine has others or none.
 
     Args:
         engine: Where to connect.
@@ -141,11 +160,28 @@ def connect(engine: Engine) -> Iterator[Connection]:
         SchemaError: No server answers, or it refuses the connection.
     """
     try:
-        connection = engine.connect()
+        connection = in_public(engine).connect()
     except SQLAlchemyError as error:
         raise explain_connection_failure(error, engine.url) from error
     with connection:
-        yield connection
+        yield connection.execution_options(isolation_level="READ COMMITTED")
+
+
+@contextmanager
+def lent(connection: Connection) -> Iterator[None]:
+    """Use a connection of somebody else, with transactions in public, and leave it as it was.
+
+    Args:
+        connection: The connection. If a transaction has begun on it, that goes on.
+    """
+    of_caller = connection.in_transaction()
+    with locking.transaction_settings(connection, locking.IN_PUBLIC):
+        try:
+            yield
+        finally:
+            # What is left open would be taken for the caller's transaction next time, and not be committed.
+            if not of_caller:
+                connection.rollback()
 
 
 @contextmanager

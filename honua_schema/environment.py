@@ -163,17 +163,12 @@ def connection() -> Iterator[Connection]:
                 "The connection is in autocommit mode, in which a revision that fails stays half done.",
                 "Pass a connection without AUTOCOMMIT, or an engine.",
             )
-        of_caller = passed_in.in_transaction()
-        try:
+        with database.lent(passed_in):
             yield passed_in
-        finally:
-            # What is left open would be taken for the caller's transaction next time, and not be committed.
-            if not of_caller:
-                passed_in.rollback()
         return
     engine = passed_in if isinstance(passed_in, Engine) else database.create_engine(given("url"))
     with database.connect(engine) as opened:
-        yield opened.execution_options(isolation_level="READ COMMITTED")
+        yield opened
 
 
 def configure(options: Mapping[str, Any], **arguments: Any) -> MigrationContext:
@@ -259,7 +254,9 @@ class SchemaChange:
         with (
             self._lock_connection() as lock_connection,
             locking.migration_lock(lock_connection, self._settings.lock_wait, self._report_waiting),
-            locking.transaction_settings(self._connection, self._settings.lock_timeout),
+            locking.transaction_settings(
+                self._connection, locking.settings_of_transaction(self._settings.lock_timeout)
+            ),
         ):
             self._prepare()
             self._apply()
@@ -270,7 +267,7 @@ class SchemaChange:
             yield self._connection
             return
         with database.connect(self._connection.engine) as second:
-            yield second.execution_options(isolation_level="READ COMMITTED")
+            yield second
 
     def _report_waiting(self, message: str) -> None:
         self._settings.report(Progress(Phase.WAITING, message))

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from honua_schema.errors import SchemaError
 
@@ -103,52 +103,65 @@ def lock_holder(connection: Connection) -> str | None:
     )
 
 
+IN_PUBLIC = "SET LOCAL search_path = public;"
+"""Makes names mean the same whatever search_path the role, the database or the URL has; the transaction's
+own, since a setting of the session would stay behind in a pool such as PgBouncer."""
+
+
 def settings_of_transaction(lock_timeout: timedelta) -> str:
     """Return the statements that begin each transaction of an upgrade.
 
-    They limit how long a statement waits for a lock, since all who come after it in the queue wait as well,
-    and make names mean the same whatever search_path the role has.
+    They limit how long a statement waits for a lock, since all who come after it in the queue wait as well.
 
     Args:
         lock_timeout: How long to wait for a lock at most; zero for no limit.
     """
     milliseconds = lock_timeout // timedelta(milliseconds=1)
-    return f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL search_path = public;"
+    return f"SET LOCAL lock_timeout = {milliseconds}; {IN_PUBLIC}"
 
 
 @contextmanager
-def transaction_settings(connection: Connection, lock_timeout: timedelta) -> Iterator[None]:
-    """Begin each transaction on a connection with `settings_of_transaction`.
+def transaction_settings(connection: Connection, statements: str) -> Iterator[None]:
+    """Begin each transaction on a connection with settings that end with it.
 
-    The settings end with their transaction. In a transaction that the caller began, they end with the block.
+    In a transaction that the caller began, they end with the block.
 
     Args:
-        connection: The connection of the upgrade.
-        lock_timeout: As in `settings_of_transaction`.
+        connection: The connection.
+        statements: Such as `IN_PUBLIC`, or as from `settings_of_transaction`.
     """
-    statements = settings_of_transaction(lock_timeout)
     if connection.in_transaction():
         earlier = connection.execute(READ_SETTINGS).one()
         connection.exec_driver_sql(statements)
         try:
             yield
         finally:
-            with suppress(
-                DBAPIError
-            ):  # a transaction that a statement has aborted takes its settings with it
-                connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
+            # A transaction that has ended, or that a statement has aborted, takes its settings with it.
+            if connection.in_transaction():
+                with suppress(SQLAlchemyError):
+                    connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
         return
+    apply = beginning_with(statements)
+    event.listen(connection, "begin", apply)
+    try:
+        yield
+    finally:
+        event.remove(connection, "begin", apply)
+
+
+def beginning_with(statements: str) -> Callable[[Connection], None]:
+    """Return a listener that runs statements when a transaction begins.
+
+    Args:
+        statements: Such as `IN_PUBLIC`.
+    """
 
     def apply(connection: Connection) -> None:
         # In an autocommit block there is no transaction whose setting it could be.
         if not is_autocommit(connection):
             connection.exec_driver_sql(statements)
 
-    event.listen(connection, "begin", apply)
-    try:
-        yield
-    finally:
-        event.remove(connection, "begin", apply)
+    return apply
 
 
 def is_autocommit(connection: Connection) -> bool:

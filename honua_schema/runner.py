@@ -215,12 +215,8 @@ class MigrationRunner:
         """
         with database.translated_errors("PostgreSQL refused"):
             if isinstance(self._connection, Connection):
-                of_caller = self._connection.in_transaction()
-                try:
+                with database.lent(self._connection):
                     yield self._connection
-                finally:
-                    if not of_caller:
-                        self._connection.rollback()
             else:
                 with database.connect(self._connection) as connection:
                     yield connection

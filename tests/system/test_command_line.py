@@ -381,6 +381,37 @@ class TestDoctor:
         assert {"subject", "level", "message", "remedy"} == set(findings[0])
 
 
+class TestSearchPathWithoutPublic:
+    """The tables are in public, whatever the role, the database or the URL say of search_path."""
+
+    @pytest.fixture(params=["url", "database"])
+    def elsewhere(self, request: pytest.FixtureRequest, empty_database: URL, connect: Any) -> URL:
+        if request.param == "url":
+            return empty_database.update_query_dict({"options": "-csearch_path=app"})
+        connect(empty_database).execute(f"ALTER DATABASE {empty_database.database} SET search_path = app")
+        return empty_database
+
+    def test_every_command_finds_the_tables(self, run: Callable[..., Ended], elsewhere: URL) -> None:
+        upgrade = run("upgrade", "--yes", on=elsewhere)
+        assert upgrade.output.endswith(f" is at {HEAD}.\n")
+        assert run("current", on=elsewhere).output == f"{HEAD} (head)\n"
+        assert run("history", on=elsewhere).output.startswith("001\t")
+        for command in (
+            ("status",),
+            ("verify",),
+            ("check",),
+            ("top", "--once"),
+            ("audit", "seal"),
+            ("audit", "verify"),
+            ("maintenance", "run"),
+            ("roles",),
+            ("doctor",),
+        ):
+            ended = run(*command, on=elsewhere)
+            assert (ended.code, ended.errors) == (0, ""), command
+        assert run("downgrade", "base", "--yes", on=elsewhere).output.endswith(" is at base.\n")
+
+
 class TestWrongUsage:
     @pytest.mark.parametrize(
         ("arguments", "message"),

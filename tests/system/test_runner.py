@@ -362,6 +362,22 @@ class TestConnectionOfTheCaller:
             assert not runner.apply_migrations("999").success
             assert connection.execute(settings).one() == before
 
+    def test_the_tables_are_found_whatever_the_search_path_and_it_stays_as_it_was(
+        self, database: URL
+    ) -> None:
+        elsewhere = sqlalchemy.create_engine(database.update_query_dict({"options": "-csearch_path=app"}))
+        search_path = text("SELECT current_setting('search_path')")
+        with elsewhere.connect() as connection:
+            assert MigrationRunner(connection=connection).verify().is_good
+            assert connection.scalar(search_path) == "app"  # and a transaction has begun
+            assert MigrationRunner(connection=connection).verify().is_good
+            assert connection.scalar(search_path) == "app"
+        committing = elsewhere.execution_options(isolation_level="AUTOCOMMIT")
+        assert MigrationRunner(connection=committing).verify().is_good
+        with elsewhere.connect() as connection:
+            assert connection.scalar(search_path) == "app"
+        elsewhere.dispose()
+
     def test_a_revision_that_fails_in_the_callers_transaction_is_reported_as_what_it_is(
         self, engine: Any, revisions: Any
     ) -> None:
