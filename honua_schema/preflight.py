@@ -156,6 +156,23 @@ def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) ->
             )
 
 
+def refuse_several_revisions(heads: Collection[str]) -> None:
+    """Refuse a database of which nobody can say where it is.
+
+    Args:
+        heads: What alembic_version holds.
+
+    Raises:
+        SchemaError: It is more than one revision.
+    """
+    if len(heads) > 1:
+        raise SchemaError(
+            f"The table alembic_version holds several revisions: {', '.join(sorted(heads))}.",
+            f"If the tables are those of {max(heads)}: honua-schema stamp {max(heads)}. "
+            "Then honua-schema verify says whether they are.",
+        )
+
+
 def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> None:
     """Refuse to compare the models with a database that the newest revision has not made.
 

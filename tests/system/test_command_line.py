@@ -285,6 +285,34 @@ class TestReports:
         assert upgrade.code == 1
         assert "pip install --upgrade honua-schema" in upgrade.errors
 
+    @pytest.mark.parametrize(
+        ("revision", "remedy"),
+        [("099", "pip install --upgrade honua-schema"), ("abc1", "Use another database.")],
+    )
+    def test_check_refuses_a_revision_that_it_does_not_know(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, revision: str, remedy: str
+    ) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
+        ended = run("check", on=database)
+        assert (ended.code, ended.output) == (1, "")
+        assert revision in ended.errors
+        assert remedy in ended.errors
+
+    def test_several_revisions_are_refused_until_one_is_stamped(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("INSERT INTO alembic_version VALUES ('003')")
+        commands = ("current", "status", "verify", "check", "upgrade", ("downgrade", "003", "--yes"))
+        for command in commands:
+            ended = run(*([command] if isinstance(command, str) else command), on=database)
+            assert ended.code == 1, command
+            assert f"alembic_version holds several revisions: 003, {HEAD}." in ended.errors
+            assert f"honua-schema stamp {HEAD}" in ended.errors
+        findings = [line.split("\t") for line in run("doctor", on=database).output.splitlines()]
+        assert [state for state, subject, *_ in findings if subject == "revisions"] == ["problem"]
+        assert run("stamp", HEAD, "--yes", on=database).code == 0
+        assert run("verify", on=database).code == 0
+
     def test_a_missing_row_of_the_history_shows_and_a_stamp_puts_it_back(
         self, run: Callable[..., Ended], database: URL, connection: Connection
     ) -> None:
