@@ -162,6 +162,13 @@ class TestDowngrade:
         assert ended.output.endswith(" is at base.\n")
         assert MigrationRunner(database).get_applied_migrations() == []
 
+    @pytest.mark.parametrize("arguments", [("-2", "--yes"), ("--yes", "-2"), ("--yes", "--", "-2")])
+    def test_it_goes_back_a_number_of_steps(
+        self, run: Callable[..., Ended], database: URL, arguments: tuple[str, ...]
+    ) -> None:
+        earlier = MigrationRunner(database).get_available_migrations()[-3].version
+        assert run("downgrade", *arguments, on=database).output.endswith(f" is at {earlier}.\n")
+
     def test_it_needs_a_target(self, run: Callable[..., Ended], database: URL) -> None:
         assert run("downgrade", "--yes", on=database).code == 2
 
