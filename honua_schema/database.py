@@ -26,7 +26,7 @@ CLIENT_PHRASES = re.compile(
     r"|( Is the server running .*)$"
 )
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
-_use_public = locking.beginning_with(locking.IN_PUBLIC)
+_begin_as_always = locking.beginning_with(locking.ALWAYS_THE_SAME)
 
 
 def resolve_url(
@@ -111,7 +111,7 @@ def _url_of_parts(environment: Mapping[str, str]) -> URL:
 
 
 def create_engine(url: str | URL | None = None) -> Engine:
-    """Create an engine whose connections are closed when they are given back, with transactions `in_public`.
+    """Create an engine whose connections are closed when they are given back, `with_our_settings`.
 
     Args:
         url: As in `resolve_url`.
@@ -125,7 +125,7 @@ def create_engine(url: str | URL | None = None) -> Engine:
         "connect_timeout": 10,
         "prepare_threshold": None,  # PgBouncer may serve each transaction from another session
     }
-    return in_public(
+    return with_our_settings(
         sqlalchemy.create_engine(
             resolved,
             poolclass=NullPool,
@@ -134,16 +134,16 @@ def create_engine(url: str | URL | None = None) -> Engine:
     )
 
 
-def in_public(engine: Engine) -> Engine:
-    """Return an engine with the same connections, for the tables in public, whatever search_path a role has.
+def with_our_settings(engine: Engine) -> Engine:
+    """Return an engine with the same connections, whose transactions begin with our settings.
 
     Args:
         engine: The engine, which stays as it is.
     """
-    if event.contains(engine, "begin", _use_public):
+    if event.contains(engine, "begin", _begin_as_always):
         return engine
     ours = engine.execution_options()
-    event.listen(ours, "begin", _use_public)
+    event.listen(ours, "begin", _begin_as_always)
     return ours
 
 
@@ -151,7 +151,7 @@ def in_public(engine: Engine) -> Engine:
 def connect(engine: Engine) -> Iterator[Connection]:
     """Open a connection, and say what to do when that fails.
 
-    Its transactions are `in_public` and READ COMMITTED, even if the engine has others or none.
+    Its transactions are `with_our_settings`, and READ COMMITTED, even if the engine has others or none.
 
     Args:
         engine: Where to connect.
@@ -160,7 +160,7 @@ def connect(engine: Engine) -> Iterator[Connection]:
         SchemaError: No server answers, or it refuses the connection.
     """
     try:
-        connection = in_public(engine).connect()
+        connection = with_our_settings(engine).connect()
     except SQLAlchemyError as error:
         raise explain_connection_failure(error, engine.url) from error
     with connection:
@@ -169,13 +169,13 @@ def connect(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def lent(connection: Connection) -> Iterator[None]:
-    """Use a connection of somebody else, with transactions in public, and leave it as it was.
+    """Use a connection of somebody else, with our settings, and leave it as it was.
 
     Args:
         connection: The connection. If a transaction has begun on it, that goes on.
     """
     of_caller = connection.in_transaction()
-    with locking.transaction_settings(connection, locking.IN_PUBLIC):
+    with locking.transaction_settings(connection, locking.ALWAYS_THE_SAME):
         try:
             yield
         finally:

@@ -35,10 +35,16 @@ LOCK_HOLDER = text("""
       AND pg_locks.classid = :upper_half AND pg_locks.objid = :lower_half
 """).bindparams(upper_half=LOCK_ID >> 32, lower_half=LOCK_ID & 0xFFFFFFFF)
 READ_SETTINGS = text("""
-    SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('search_path') AS search_path
+    SELECT
+        current_setting('lock_timeout') AS lock_timeout,
+        current_setting('search_path') AS search_path,
+        current_setting('DateStyle') AS date_style
 """)
 RESTORE_SETTINGS = text("""
-    SELECT set_config('lock_timeout', :lock_timeout, true), set_config('search_path', :search_path, true)
+    SELECT
+        set_config('lock_timeout', :lock_timeout, true),
+        set_config('search_path', :search_path, true),
+        set_config('DateStyle', :date_style, true)
 """)
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two attempts
 
@@ -103,9 +109,11 @@ def lock_holder(connection: Connection) -> str | None:
     )
 
 
-IN_PUBLIC = "SET LOCAL search_path = public;"
-"""Makes names mean the same whatever search_path the role, the database or the URL has; the transaction's
-own, since a setting of the session would stay behind in a pool such as PgBouncer."""
+ALWAYS_THE_SAME = "SET LOCAL search_path = public; SET LOCAL DateStyle = ISO;"
+"""Makes names and dates mean the same, whatever the role, the database or the URL says.
+
+Settings of a transaction: those of a session would stay behind in a pool such as PgBouncer.
+"""
 
 
 def settings_of_transaction(lock_timeout: timedelta) -> str:
@@ -117,7 +125,7 @@ def settings_of_transaction(lock_timeout: timedelta) -> str:
         lock_timeout: How long to wait for a lock at most; zero for no limit.
     """
     milliseconds = lock_timeout // timedelta(milliseconds=1)
-    return f"SET LOCAL lock_timeout = {milliseconds}; {IN_PUBLIC}"
+    return f"SET LOCAL lock_timeout = {milliseconds}; {ALWAYS_THE_SAME}"
 
 
 @contextmanager
@@ -128,7 +136,7 @@ def transaction_settings(connection: Connection, statements: str) -> Iterator[No
 
     Args:
         connection: The connection.
-        statements: Such as `IN_PUBLIC`, or as from `settings_of_transaction`.
+        statements: Such as `ALWAYS_THE_SAME`, or as from `settings_of_transaction`.
     """
     if connection.in_transaction():
         earlier = connection.execute(READ_SETTINGS).one()
@@ -153,7 +161,7 @@ def beginning_with(statements: str) -> Callable[[Connection], None]:
     """Return a listener that runs statements when a transaction begins.
 
     Args:
-        statements: Such as `IN_PUBLIC`.
+        statements: Such as `ALWAYS_THE_SAME`.
     """
 
     def apply(connection: Connection) -> None:

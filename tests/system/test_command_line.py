@@ -416,14 +416,17 @@ class TestDoctor:
         assert {"subject", "level", "message", "remedy"} == set(findings[0])
 
 
-class TestSearchPathWithoutPublic:
-    """The tables are in public, whatever the role, the database or the URL say of search_path."""
+class TestUnusualSettings:
+    """The tables are in public and dates are read, whatever the role, the database or the URL says."""
 
     @pytest.fixture(params=["url", "database"])
     def elsewhere(self, request: pytest.FixtureRequest, empty_database: URL, connect: Any) -> URL:
         if request.param == "url":
-            return empty_database.update_query_dict({"options": "-csearch_path=app"})
-        connect(empty_database).execute(f"ALTER DATABASE {empty_database.database} SET search_path = app")
+            options = "-csearch_path=app -cDateStyle=German"
+            return empty_database.update_query_dict({"options": options})
+        administrator = connect(empty_database)
+        for setting in ("search_path = app", "DateStyle = German"):
+            administrator.execute(f"ALTER DATABASE {empty_database.database} SET {setting}")
         return empty_database
 
     def test_every_command_finds_the_tables(self, run: Callable[..., Ended], elsewhere: URL) -> None:

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 
+SETTINGS = """
+    SELECT current_setting('lock_timeout'), current_setting('search_path'), current_setting('DateStyle')
+"""
+
+
 @pytest.fixture
 def runner(empty_database: URL, revisions: Any) -> MigrationRunner:
     return MigrationRunner(empty_database, versions=revisions.folder)
@@ -333,9 +338,9 @@ class TestConnectionOfTheCaller:
     def test_the_settings_of_the_callers_transaction_stay_as_they_were(
         self, engine: Any, revisions: Any
     ) -> None:
-        settings = text("SELECT current_setting('lock_timeout'), current_setting('search_path')")
+        settings = text(SETTINGS)
         with engine.begin() as connection:
-            connection.execute(text("SET LOCAL lock_timeout = '42s'"))
+            connection.execute(text("SET LOCAL lock_timeout = '42s'; SET LOCAL DateStyle = German"))
             before = connection.execute(settings).one()
             assert (
                 MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations().success
@@ -355,7 +360,7 @@ class TestConnectionOfTheCaller:
     def test_a_refusal_leaves_the_settings_of_the_callers_transaction_as_they_were(
         self, engine: Any, revisions: Any
     ) -> None:
-        settings = text("SELECT current_setting('lock_timeout'), current_setting('search_path')")
+        settings = text(SETTINGS)
         with engine.begin() as connection:
             before = connection.execute(settings).one()
             runner = MigrationRunner(connection=connection, versions=revisions.folder)
