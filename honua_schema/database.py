@@ -26,6 +26,8 @@ CLIENT_PHRASES = re.compile(
     r"|( Is the server running .*)$"
 )
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
+# Arguments of psycopg's own connect(), which can do nothing with the text that a URL has for them.
+OPTIONS_OF_PSYCOPG = {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
 _begin_as_always = locking.beginning_with(locking.ALWAYS_THE_SAME)
 
 
@@ -117,9 +119,14 @@ def create_engine(url: str | URL | None = None) -> Engine:
         url: As in `resolve_url`.
 
     Raises:
-        SchemaError: As in `resolve_url`.
+        SchemaError: As in `resolve_url`, or the URL has an option that is none of PostgreSQL's.
     """
     resolved = resolve_url(url)
+    if options := sorted(OPTIONS_OF_PSYCOPG.intersection(resolved.query)):
+        raise SchemaError(
+            f"The database URL has an option that PostgreSQL does not know: {', '.join(options)}",
+            "Remove it from the URL.",
+        )
     settings = {
         "application_name": "honua-schema",
         "connect_timeout": 10,
@@ -157,8 +164,9 @@ def connect(engine: Engine) -> Iterator[Connection]:
         engine: Where to connect.
 
     Raises:
-        SchemaError: No server answers, or it refuses the connection.
+        SchemaError: No server answers, it refuses the connection, or the engine is for another database.
     """
+    _refuse_other_databases(engine)
     try:
         connection = with_our_settings(engine).connect()
     except SQLAlchemyError as error:
@@ -173,7 +181,13 @@ def lent(connection: Connection) -> Iterator[None]:
 
     Args:
         connection: The connection. If a transaction has begun on it, that goes on.
+
+    Raises:
+        SchemaError: It is closed, or to another database than PostgreSQL.
     """
+    _refuse_other_databases(connection)
+    if connection.closed:
+        raise SchemaError("The connection is closed.", "Pass one that is open, or an engine.")
     of_caller = connection.in_transaction()
     with locking.transaction_settings(connection, locking.ALWAYS_THE_SAME):
         try:
@@ -182,6 +196,14 @@ def lent(connection: Connection) -> Iterator[None]:
             # What is left open would be taken for the caller's transaction next time, and not be committed.
             if not of_caller:
                 connection.rollback()
+
+
+def _refuse_other_databases(connectable: Connection | Engine) -> None:
+    if connectable.dialect.name != "postgresql":
+        raise SchemaError(
+            f"The connection is to a {connectable.dialect.name} database; this schema needs PostgreSQL.",
+            f"Pass an engine or a connection that has a URL such as {EXAMPLE_URL}.",
+        )
 
 
 @contextmanager

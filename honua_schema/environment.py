@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.runtime.migration import RevisionStep, StampStep
-from alembic.util import CommandError
+from alembic.util import CommandError, to_tuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -158,12 +158,12 @@ def connection() -> Iterator[Connection]:
     """Open the connection for the command under way, or use the one that the caller has passed in."""
     passed_in = context.config.attributes.get("connection")
     if isinstance(passed_in, Connection):
-        if locking.is_autocommit(passed_in):
-            raise SchemaError(
-                "The connection is in autocommit mode, in which a revision that fails stays half done.",
-                "Pass a connection without AUTOCOMMIT, or an engine.",
-            )
         with database.lent(passed_in):
+            if locking.is_autocommit(passed_in):
+                raise SchemaError(
+                    "The connection is in autocommit mode, in which a revision that fails stays half done.",
+                    "Pass a connection without AUTOCOMMIT, or an engine.",
+                )
             yield passed_in
         return
     engine = passed_in if isinstance(passed_in, Engine) else database.create_engine(given("url"))
@@ -299,13 +299,17 @@ class SchemaChange:
 
     def _plan(self, heads: tuple[str, ...], migration_context: MigrationContext) -> list[Step]:
         """Return the steps from the current revision to where the command wants to go."""
+        destination = ", ".join(to_tuple(self._options["destination_rev"]))
         try:
+            if not destination:  # of which Alembic asserts that it is never given
+                raise CommandError("it has no name")
             return list(self._plan_of_command(heads, migration_context))
         except CommandError as error:
+            current = ", ".join(migration_context.get_current_heads()) or "base"
             revisions = ", ".join(sorted(script.revision for script in context.script.walk_revisions()))
             raise SchemaError(
-                f"{error}.".replace("..", "."),
-                f"The database is at {', '.join(heads) or 'base'}; the revisions are {revisions}.",
+                f"There is no way to revision {destination!r}: {str(error).rstrip('.')}.",
+                f"The database is at {current}; the revisions are {revisions}.",
             ) from error
 
     def _remaining_steps(self, heads: tuple[str, ...], _: MigrationContext) -> Iterator[Step]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
@@ -171,6 +172,15 @@ class TestFailedConnection:
         message = self.message(empty_database.update_query_dict({"colour": "blue"}))
         assert "colour" in message
         assert "Remove it" in message
+
+    def test_an_option_of_psycopg(self, empty_database: URL) -> None:
+        message = self.message(empty_database.update_query_dict({"prepare_threshold": "5"}))
+        assert "does not know: prepare_threshold" in message
+        assert "Remove it" in message
+
+    def test_another_database(self) -> None:
+        message = MigrationRunner(connection=sqlalchemy.create_engine("sqlite://")).apply_migrations().errors
+        assert "The connection is to a sqlite database; this schema needs PostgreSQL." in message[0]
 
     def test_a_server_without_a_free_connection(self, private_server: Callable[..., EmbeddedServer]) -> None:
         server = private_server({"max_connections": "5", "superuser_reserved_connections": "0"})

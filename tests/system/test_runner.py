@@ -408,6 +408,14 @@ class TestConnectionOfTheCaller:
                 connected.execute(text("SELECT 1 / 0"))
             assert not connection.in_transaction()
 
+    def test_a_connection_that_is_closed_is_refused(self, engine: Any) -> None:
+        connection = engine.connect()
+        connection.close()
+        runner = MigrationRunner(connection=connection)
+        assert "The connection is closed." in runner.apply_migrations().errors[0]
+        with pytest.raises(SchemaError, match="The connection is closed"):
+            runner.get_status()
+
     def test_a_connection_that_commits_each_statement_is_refused(self, engine: Any, revisions: Any) -> None:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             result = MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations()

@@ -223,6 +223,16 @@ def test_a_target_that_does_not_exist(
     assert contents(administrator) == []
 
 
+@pytest.mark.parametrize("target", ["", "077"])
+def test_no_command_goes_where_nothing_is(runner: MigrationRunner, target: str) -> None:
+    runner.apply_migrations("002")
+    for go in (runner.apply_migrations, runner.rollback, runner.stamp):
+        [message] = go(target).errors
+        assert message.startswith(f"There is no way to revision {target!r}: ")
+        assert message.endswith("The database is at 002; the revisions are 001, 002, 003.")
+    assert runner.get_current_version() == "002"
+
+
 def test_a_downgrade_to_a_later_revision(runner: MigrationRunner) -> None:
     runner.apply_migrations("002")
     result = runner.rollback("003")
