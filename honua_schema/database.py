@@ -26,6 +26,7 @@ CLIENT_PHRASES = re.compile(
     r"|( Is the server running .*)$"
 )
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
+INSUFFICIENT_PRIVILEGE = "42501"
 # Arguments of psycopg's own connect(), which can do nothing with the text that a URL has for them.
 OPTIONS_OF_PSYCOPG = {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
 _begin_as_always = locking.beginning_with(locking.ALWAYS_THE_SAME)
@@ -216,7 +217,12 @@ def translated_errors(what: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise SchemaError(f"{what}: {server_message(error)}") from error
+        remedy = ""
+        if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+            remedy = (
+                "Connect as the owner of the tables, or as a role that may: honua-schema roles lists them."
+            )
+        raise SchemaError(f"{what}: {server_message(error)}", remedy) from error
 
 
 def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:

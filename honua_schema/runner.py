@@ -408,6 +408,7 @@ class MigrationRunner:
             run(config)
 
     def _current_version(self, connection: Connection) -> str | None:
+        preflight.refuse_unreadable_table(connection, "alembic_version")
         heads = MigrationContext.configure(connection).get_current_heads()
         preflight.refuse_several_revisions(heads)
         return max(heads, default=None)
@@ -415,6 +416,7 @@ class MigrationRunner:
     def _recorded(self, connection: Connection) -> list[RecordedMigration]:
         if not history.has_table(connection):
             return []
+        preflight.refuse_unreadable_table(connection, "schema_migrations")
         table = history.schema_migrations
         return [
             RecordedMigration(*row) for row in connection.execute(select(table).order_by(table.c.version))

@@ -16,7 +16,7 @@ from honua_schema.locking import LOCK_ID
 from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import psycopg
@@ -414,6 +414,35 @@ class TestDoctor:
     def test_json(self, run: Callable[..., Ended], database: URL) -> None:
         findings = json.loads(run("doctor", "--json", on=database).output)
         assert {"subject", "level", "message", "remedy"} == set(findings[0])
+
+
+class TestRoleWithoutRights:
+    @pytest.fixture
+    def stranger(self, database: URL, connection: Connection) -> Iterator[URL]:
+        """A database at head, for a role that may do nothing in it."""
+        connection.execute("CREATE ROLE stranger LOGIN")
+        yield database.set(username="stranger")
+        connection.execute("DROP ROLE stranger")
+
+    def test_every_command_that_reads_the_revisions_says_whose_rights_it_needs(
+        self, run: Callable[..., Ended], stranger: URL
+    ) -> None:
+        message = (
+            "Error: The tables belong to role postgres, whose rights role stranger does not have.\n"
+            'Connect as postgres, or an administrator runs: GRANT "postgres" TO "stranger"\n'
+        )
+        for command in ("current", "history", "status", "verify", "check", "upgrade"):
+            assert run(command, on=stranger) == (1, "", message)
+        assert run("downgrade", "003", "--yes", on=stranger) == (1, "", message)
+        doctor = run("doctor", on=stranger).output.splitlines()
+        [revisions] = [line for line in doctor if "\trevisions\t" in line]
+        assert revisions.startswith("problem")
+        assert 'GRANT "postgres" TO "stranger"' in revisions
+
+    def test_what_else_is_denied_has_a_remedy(self, run: Callable[..., Ended], stranger: URL) -> None:
+        ended = run("audit", "verify", on=stranger)
+        assert ended.code == 1
+        assert "permission denied for function verify_audit_log\nConnect as the owner" in ended.errors
 
 
 class TestUnusualSettings:
