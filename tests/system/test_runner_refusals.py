@@ -118,6 +118,7 @@ def test_a_role_that_may_not_create_the_schema_of_the_partitions(
     assert f'GRANT CREATE ON DATABASE "{empty_database.database}" TO "{role}"' in message
 
 
+@pytest.mark.usefixtures("postgresql_noproc")  # whose upgrade has made the group roles
 def test_a_role_with_just_the_privileges_that_the_messages_name_can_upgrade(
     empty_database: URL, role: str, administrator: Connection
 ) -> None:
@@ -126,6 +127,18 @@ def test_a_role_with_just_the_privileges_that_the_messages_name_can_upgrade(
         administrator.execute(f'GRANT {grant} TO "{role}"')
     result = MigrationRunner(empty_database.set(username=role)).apply_migrations()
     assert result.success, result.errors
+
+
+@pytest.mark.usefixtures("postgresql_noproc")  # whose upgrade has made the group roles
+def test_a_role_can_upgrade_where_an_administrator_has_made_the_schema_of_the_partitions(
+    empty_database: URL, role: str, administrator: Connection
+) -> None:
+    administrator.execute(f'GRANT CREATE ON SCHEMA public TO "{role}"')
+    administrator.execute(f'CREATE SCHEMA honua_partitions AUTHORIZATION "{role}"')
+    runner = MigrationRunner(empty_database.set(username=role))
+    result = runner.apply_migrations()
+    assert result.success, result.errors
+    assert runner.rollback("base").success
 
 
 def test_a_role_that_does_not_own_the_tables(
