@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import sys
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from honua_schema import __version__
 from honua_schema.progress import progress
@@ -335,7 +337,23 @@ def upgrade(
     finish(runner, runner.apply_migrations(revision))
 
 
-@app.command(epilog="Example: honua-schema downgrade 003 --yes")
+class CommandWithSteps(TyperCommand):
+    """A command whose argument may be a number of steps such as -1, which would be taken for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line, with the steps behind the options.
+
+        Args:
+            ctx: What click knows about the command under way.
+            args: The command line.
+        """
+        steps = [each for each in args if re.fullmatch(r"-\d+", each)]
+        if steps and "--" not in args:
+            args = [*(each for each in args if each not in steps), "--", *steps]
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=CommandWithSteps, epilog="Example: honua-schema downgrade 003 --yes")
 @on_database
 def downgrade(
     target: Target,

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, NullPool
+from sqlalchemy import URL, Connection, Engine, NullPool, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from honua_schema import locking
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ CLIENT_PHRASES = re.compile(
     r"|( Is the server running .*)$"
 )
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
+INSUFFICIENT_PRIVILEGE = "42501"
+# Arguments of psycopg's own connect(), which can do nothing with the text that a URL has for them.
+OPTIONS_OF_PSYCOPG = {"autocommit", "prepare_threshold", "context", "row_factory", "cursor_factory"}
+_begin_as_always = locking.beginning_with(locking.ALWAYS_THE_SAME)
 
 
 def resolve_url(
@@ -109,43 +114,97 @@ def _url_of_parts(environment: Mapping[str, str]) -> URL:
 
 
 def create_engine(url: str | URL | None = None) -> Engine:
-    """Create an engine whose connections are closed when they are given back.
+    """Create an engine whose connections are closed when they are given back, `with_our_settings`.
 
     Args:
         url: As in `resolve_url`.
 
     Raises:
-        SchemaError: As in `resolve_url`.
+        SchemaError: As in `resolve_url`, or the URL has an option that is none of PostgreSQL's.
     """
     resolved = resolve_url(url)
+    if options := sorted(OPTIONS_OF_PSYCOPG.intersection(resolved.query)):
+        raise SchemaError(
+            f"The database URL has an option that PostgreSQL does not know: {', '.join(options)}",
+            "Remove it from the URL.",
+        )
     settings = {
         "application_name": "honua-schema",
         "connect_timeout": 10,
         "prepare_threshold": None,  # PgBouncer may serve each transaction from another session
     }
-    return sqlalchemy.create_engine(
-        resolved,
-        poolclass=NullPool,
-        connect_args={name: value for name, value in settings.items() if name not in resolved.query},
+    return with_our_settings(
+        sqlalchemy.create_engine(
+            resolved,
+            poolclass=NullPool,
+            connect_args={name: value for name, value in settings.items() if name not in resolved.query},
+        )
     )
+
+
+def with_our_settings(engine: Engine) -> Engine:
+    """Return an engine with the same connections, whose transactions begin with our settings.
+
+    Args:
+        engine: The engine, which stays as it is.
+    """
+    if event.contains(engine, "begin", _begin_as_always):
+        return engine
+    ours = engine.execution_options()
+    event.listen(ours, "begin", _begin_as_always)
+    return ours
 
 
 @contextmanager
 def connect(engine: Engine) -> Iterator[Connection]:
     """Open a connection, and say what to do when that fails.
 
+    Its transactions are `with_our_settings`, and READ COMMITTED, even if the engine has others or none.
+
     Args:
         engine: Where to connect.
 
     Raises:
-        SchemaError: No server answers, or it refuses the connection.
+        SchemaError: No server answers, it refuses the connection, or the engine is for another database.
     """
+    _refuse_other_databases(engine)
     try:
-        connection = engine.connect()
+        connection = with_our_settings(engine).connect()
     except SQLAlchemyError as error:
         raise explain_connection_failure(error, engine.url) from error
     with connection:
-        yield connection
+        yield connection.execution_options(isolation_level="READ COMMITTED")
+
+
+@contextmanager
+def lent(connection: Connection) -> Iterator[None]:
+    """Use a connection of somebody else, with our settings, and leave it as it was.
+
+    Args:
+        connection: The connection. If a transaction has begun on it, that goes on.
+
+    Raises:
+        SchemaError: It is closed, or to another database than PostgreSQL.
+    """
+    _refuse_other_databases(connection)
+    if connection.closed:
+        raise SchemaError("The connection is closed.", "Pass one that is open, or an engine.")
+    of_caller = connection.in_transaction()
+    with locking.transaction_settings(connection, locking.ALWAYS_THE_SAME):
+        try:
+            yield
+        finally:
+            # What is left open would be taken for the caller's transaction next time, and not be committed.
+            if not of_caller:
+                connection.rollback()
+
+
+def _refuse_other_databases(connectable: Connection | Engine) -> None:
+    if connectable.dialect.name != "postgresql":
+        raise SchemaError(
+            f"The connection is to a {connectable.dialect.name} database; this schema needs PostgreSQL.",
+            f"Pass an engine or a connection that has a URL such as {EXAMPLE_URL}.",
+        )
 
 
 @contextmanager
@@ -158,7 +217,12 @@ def translated_errors(what: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise SchemaError(f"{what}: {server_message(error)}") from error
+        remedy = ""
+        if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+            remedy = (
+                "Connect as the owner of the tables, or as a role that may: honua-schema roles lists them."
+            )
+        raise SchemaError(f"{what}: {server_message(error)}", remedy) from error
 
 
 def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:

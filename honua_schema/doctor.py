@@ -83,9 +83,12 @@ def examine(runner: MigrationRunner) -> list[Finding]:
             findings += _examine_upgrade_lock(connection)
             findings += _examine_partitions(connection)
             findings += _examine_roles(connection)
-        findings += _examine_revisions(runner)
     except SchemaError as error:
         return [Finding("connection", Level.PROBLEM, error.message, error.remedy)]
+    try:
+        findings += _examine_revisions(runner)
+    except SchemaError as error:
+        findings.append(Finding("revisions", Level.PROBLEM, error.message, error.remedy))
     return findings
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic import context
 from alembic.runtime.migration import RevisionStep, StampStep
-from alembic.util import CommandError
+from alembic.util import CommandError, to_tuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -108,11 +108,12 @@ def run() -> None:
     with database.translated_errors("PostgreSQL refused"), connection() as connected:
         if "destination_rev" in options:
             SchemaChange(connected, settings()).run()
-        else:
-            preflight.refuse_old_database(
-                configure(options, connection=connected).get_current_heads(), context.script
-            )
-            context.run_migrations()
+            return
+        # Else a command that only reads, and must not make the version table either.
+        configured = configure(options, connection=connected, dont_mutate=True)
+        if "revision_context" in options:
+            preflight.refuse_old_database(configured.get_current_heads(), context.script)
+        context.run_migrations()
 
 
 def command_options() -> Mapping[str, Any]:
@@ -157,19 +158,17 @@ def connection() -> Iterator[Connection]:
     """Open the connection for the command under way, or use the one that the caller has passed in."""
     passed_in = context.config.attributes.get("connection")
     if isinstance(passed_in, Connection):
-        if locking.is_autocommit(passed_in):
-            raise SchemaError(
-                "The connection is in autocommit mode, in which a revision that fails stays half done.",
-                "Pass a connection without AUTOCOMMIT, or an engine.",
-            )
-        of_caller = passed_in.in_transaction()
-        yield passed_in
-        if not of_caller:
-            passed_in.rollback()
+        with database.lent(passed_in):
+            if locking.is_autocommit(passed_in):
+                raise SchemaError(
+                    "The connection is in autocommit mode, in which a revision that fails stays half done.",
+                    "Pass a connection without AUTOCOMMIT, or an engine.",
+                )
+            yield passed_in
         return
     engine = passed_in if isinstance(passed_in, Engine) else database.create_engine(given("url"))
     with database.connect(engine) as opened:
-        yield opened.execution_options(isolation_level="READ COMMITTED")
+        yield opened
 
 
 def configure(options: Mapping[str, Any], **arguments: Any) -> MigrationContext:
@@ -255,7 +254,9 @@ class SchemaChange:
         with (
             self._lock_connection() as lock_connection,
             locking.migration_lock(lock_connection, self._settings.lock_wait, self._report_waiting),
-            locking.transaction_settings(self._connection, self._settings.lock_timeout),
+            locking.transaction_settings(
+                self._connection, locking.settings_of_transaction(self._settings.lock_timeout)
+            ),
         ):
             self._prepare()
             self._apply()
@@ -266,7 +267,7 @@ class SchemaChange:
             yield self._connection
             return
         with database.connect(self._connection.engine) as second:
-            yield second.execution_options(isolation_level="READ COMMITTED")
+            yield second
 
     def _report_waiting(self, message: str) -> None:
         self._settings.report(Progress(Phase.WAITING, message))
@@ -284,6 +285,7 @@ class SchemaChange:
         migration_context = self._configure()
         preflight.refuse_unsuitable_server(preflight.inspect_server(self._connection))
         heads = () if migration_context.purge else migration_context.get_current_heads()
+        preflight.refuse_several_revisions(heads)
         preflight.refuse_unknown_revision(heads, context.script)
         self._steps = self._plan(heads, migration_context)
         if any(isinstance(step, StampStep) and step.to_revisions for step in self._steps):
@@ -297,13 +299,17 @@ class SchemaChange:
 
     def _plan(self, heads: tuple[str, ...], migration_context: MigrationContext) -> list[Step]:
         """Return the steps from the current revision to where the command wants to go."""
+        destination = ", ".join(to_tuple(self._options["destination_rev"]))
         try:
+            if not destination:  # of which Alembic asserts that it is never given
+                raise CommandError("it has no name")
             return list(self._plan_of_command(heads, migration_context))
         except CommandError as error:
+            current = ", ".join(migration_context.get_current_heads()) or "base"
             revisions = ", ".join(sorted(script.revision for script in context.script.walk_revisions()))
             raise SchemaError(
-                f"{error}.".replace("..", "."),
-                f"The database is at {', '.join(heads) or 'base'}; the revisions are {revisions}.",
+                f"There is no way to revision {destination!r}: {str(error).rstrip('.')}.",
+                f"The database is at {current}; the revisions are {revisions}.",
             ) from error
 
     def _remaining_steps(self, heads: tuple[str, ...], _: MigrationContext) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from honua_schema.errors import SchemaError
 
@@ -35,10 +35,16 @@ LOCK_HOLDER = text("""
       AND pg_locks.classid = :upper_half AND pg_locks.objid = :lower_half
 """).bindparams(upper_half=LOCK_ID >> 32, lower_half=LOCK_ID & 0xFFFFFFFF)
 READ_SETTINGS = text("""
-    SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('search_path') AS search_path
+    SELECT
+        current_setting('lock_timeout') AS lock_timeout,
+        current_setting('search_path') AS search_path,
+        current_setting('DateStyle') AS date_style
 """)
 RESTORE_SETTINGS = text("""
-    SELECT set_config('lock_timeout', :lock_timeout, true), set_config('search_path', :search_path, true)
+    SELECT
+        set_config('lock_timeout', :lock_timeout, true),
+        set_config('search_path', :search_path, true),
+        set_config('DateStyle', :date_style, true)
 """)
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two attempts
 
@@ -103,47 +109,67 @@ def lock_holder(connection: Connection) -> str | None:
     )
 
 
+ALWAYS_THE_SAME = "SET LOCAL search_path = public; SET LOCAL DateStyle = ISO;"
+"""Makes names and dates mean the same, whatever the role, the database or the URL says.
+
+Settings of a transaction: those of a session would stay behind in a pool such as PgBouncer.
+"""
+
+
 def settings_of_transaction(lock_timeout: timedelta) -> str:
     """Return the statements that begin each transaction of an upgrade.
 
-    They limit how long a statement waits for a lock, since all who come after it in the queue wait as well,
-    and make names mean the same whatever search_path the role has.
+    They limit how long a statement waits for a lock, since all who come after it in the queue wait as well.
 
     Args:
         lock_timeout: How long to wait for a lock at most; zero for no limit.
     """
     milliseconds = lock_timeout // timedelta(milliseconds=1)
-    return f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL search_path = public;"
+    return f"SET LOCAL lock_timeout = {milliseconds}; {ALWAYS_THE_SAME}"
 
 
 @contextmanager
-def transaction_settings(connection: Connection, lock_timeout: timedelta) -> Iterator[None]:
-    """Begin each transaction on a connection with `settings_of_transaction`.
+def transaction_settings(connection: Connection, statements: str) -> Iterator[None]:
+    """Begin each transaction on a connection with settings that end with it.
 
-    The settings end with their transaction. In a transaction that the caller began, they end with the block.
+    In a transaction that the caller began, they end with the block.
 
     Args:
-        connection: The connection of the upgrade.
-        lock_timeout: As in `settings_of_transaction`.
+        connection: The connection.
+        statements: Such as `ALWAYS_THE_SAME`, or as from `settings_of_transaction`.
     """
-    statements = settings_of_transaction(lock_timeout)
     if connection.in_transaction():
         earlier = connection.execute(READ_SETTINGS).one()
         connection.exec_driver_sql(statements)
-        yield
-        connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
+        try:
+            yield
+        finally:
+            # A transaction that has ended, or that a statement has aborted, takes its settings with it.
+            if connection.in_transaction():
+                with suppress(SQLAlchemyError):
+                    connection.execute(RESTORE_SETTINGS, dict(earlier._mapping))
         return
+    apply = beginning_with(statements)
+    event.listen(connection, "begin", apply)
+    try:
+        yield
+    finally:
+        event.remove(connection, "begin", apply)
+
+
+def beginning_with(statements: str) -> Callable[[Connection], None]:
+    """Return a listener that runs statements when a transaction begins.
+
+    Args:
+        statements: Such as `ALWAYS_THE_SAME`.
+    """
 
     def apply(connection: Connection) -> None:
         # In an autocommit block there is no transaction whose setting it could be.
         if not is_autocommit(connection):
             connection.exec_driver_sql(statements)
 
-    event.listen(connection, "begin", apply)
-    try:
-        yield
-    finally:
-        event.remove(connection, "begin", apply)
+    return apply
 
 
 def is_autocommit(connection: Connection) -> bool:

@@ -71,6 +71,12 @@ SERVER = text("""
         ) AS version_table_owner
 """).bindparams(partition_schema=PARTITION_SCHEMA)
 
+UNREADABLE = text("""
+    SELECT pg_get_userbyid(pg_class.relowner) AS owner, current_user AS role
+    FROM pg_class
+    WHERE pg_class.oid = to_regclass('public.' || :table) AND NOT has_table_privilege(pg_class.oid, 'SELECT')
+""")
+
 RELATIONS = text("""
     SELECT pg_class.relname
     FROM pg_class
@@ -113,10 +119,7 @@ def refuse_unsuitable_server(server: Server) -> None:
             "Turn default_transaction_read_only off for this role and database, or connect as another role.",
         )
     if owner := server.version_table_owner:
-        raise SchemaError(
-            f"The tables belong to role {owner}, whose rights role {server.role} does not have.",
-            f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{server.role}"',
-        )
+        raise _tables_of_another(owner, server.role)
     if not server.may_create_in_public:
         raise SchemaError(
             f"Role {server.role} may not create tables in the schema public of database {server.database}.",
@@ -128,6 +131,27 @@ def refuse_unsuitable_server(server: Server) -> None:
             "where the partitions of the logs live.",
             f'An administrator runs: GRANT CREATE ON DATABASE "{server.database}" TO "{server.role}"',
         )
+
+
+def refuse_unreadable_table(connection: Connection, table: str) -> None:
+    """Refuse a role that may not read what was applied.
+
+    Args:
+        connection: The database to look at.
+        table: alembic_version or schema_migrations.
+
+    Raises:
+        SchemaError: The table exists, and the role may not read it.
+    """
+    if unreadable := connection.execute(UNREADABLE, {"table": table}).one_or_none():
+        raise _tables_of_another(unreadable.owner, unreadable.role)
+
+
+def _tables_of_another(owner: str, role: str) -> SchemaError:
+    return SchemaError(
+        f"The tables belong to role {owner}, whose rights role {role} does not have.",
+        f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{role}"',
+    )
 
 
 def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) -> None:
@@ -154,6 +178,23 @@ def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) ->
                 f"(its newest is {scripts.get_current_head()}): a newer version upgraded it.",
                 "Install that newer version: pip install --upgrade honua-schema",
             )
+
+
+def refuse_several_revisions(heads: Collection[str]) -> None:
+    """Refuse a database of which nobody can say where it is.
+
+    Args:
+        heads: What alembic_version holds.
+
+    Raises:
+        SchemaError: It is more than one revision.
+    """
+    if len(heads) > 1:
+        raise SchemaError(
+            f"The table alembic_version holds several revisions: {', '.join(sorted(heads))}.",
+            f"If the tables are those of {max(heads)}: honua-schema stamp {max(heads)}. "
+            "Then honua-schema verify says whether they are.",
+        )
 
 
 def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> None:

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, select
 
-from honua_schema import database, history
+from honua_schema import database, history, preflight
 from honua_schema.environment import Phase, Progress
 from honua_schema.errors import SchemaError
 
@@ -215,10 +215,8 @@ class MigrationRunner:
         """
         with database.translated_errors("PostgreSQL refused"):
             if isinstance(self._connection, Connection):
-                of_caller = self._connection.in_transaction()
-                yield self._connection
-                if not of_caller:
-                    self._connection.rollback()
+                with database.lent(self._connection):
+                    yield self._connection
             else:
                 with database.connect(self._connection) as connection:
                     yield connection
@@ -364,7 +362,11 @@ class MigrationRunner:
         # Only a comparison needs the models.
         from honua_schema.autogenerate import compare
 
-        if pending := self.get_status().pending:
+        status = self.get_status()
+        if status.current_version:
+            scripts = ScriptDirectory.from_config(configuration(self._versions))
+            preflight.refuse_unknown_revision([status.current_version], scripts)
+        if pending := status.pending:
             versions = ", ".join(each.version for each in pending)
             raise SchemaError(f"The database is not up to date: {versions} pending.", "Upgrade it first.")
         with self.connect() as connection:
@@ -406,12 +408,15 @@ class MigrationRunner:
             run(config)
 
     def _current_version(self, connection: Connection) -> str | None:
+        preflight.refuse_unreadable_table(connection, "alembic_version")
         heads = MigrationContext.configure(connection).get_current_heads()
+        preflight.refuse_several_revisions(heads)
         return max(heads, default=None)
 
     def _recorded(self, connection: Connection) -> list[RecordedMigration]:
         if not history.has_table(connection):
             return []
+        preflight.refuse_unreadable_table(connection, "schema_migrations")
         table = history.schema_migrations
         return [
             RecordedMigration(*row) for row in connection.execute(select(table).order_by(table.c.version))

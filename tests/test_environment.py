@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
@@ -172,6 +173,15 @@ class TestFailedConnection:
         assert "colour" in message
         assert "Remove it" in message
 
+    def test_an_option_of_psycopg(self, empty_database: URL) -> None:
+        message = self.message(empty_database.update_query_dict({"prepare_threshold": "5"}))
+        assert "does not know: prepare_threshold" in message
+        assert "Remove it" in message
+
+    def test_another_database(self) -> None:
+        message = MigrationRunner(connection=sqlalchemy.create_engine("sqlite://")).apply_migrations().errors
+        assert "The connection is to a sqlite database; this schema needs PostgreSQL." in message[0]
+
     def test_a_server_without_a_free_connection(self, private_server: Callable[..., EmbeddedServer]) -> None:
         server = private_server({"max_connections": "5", "superuser_reserved_connections": "0"})
         url = server.url("postgres")
@@ -221,6 +231,33 @@ class TestAlembicInACheckout:
         upgrade = self.alembic("-x", f"url={url}", "-x", "lock_timeout=soon", "upgrade", "head")
         assert "lock_timeout is 'soon', which is not a duration" in upgrade.stdout
         assert MigrationRunner(empty_database).get_current_version() is None
+
+    def test_where_a_database_is_can_be_asked_at_any_revision(
+        self, empty_database: URL, connect: Callable[..., psycopg.Connection[Any]]
+    ) -> None:
+        url = empty_database.render_as_string(hide_password=False)
+        questions = (("current",), ("history", "--indicate-current"), ("show", "current"))
+
+        def ask() -> list[str]:
+            answers = [self.alembic("-x", f"url={url}", *question) for question in questions]
+            assert [answer.returncode for answer in answers] == [0, 0, 0], answers
+            return [answer.stdout for answer in answers]
+
+        current, _, shown = ask()
+        assert (current, shown) == ("", "")
+        made = connect(empty_database).execute("SELECT to_regclass('public.alembic_version')").fetchone()
+        assert made == (None,)
+        MigrationRunner(empty_database).apply_migrations("002")
+        current, listed, shown = ask()
+        assert current == "002\n"
+        assert "001 -> 002 (current)" in listed
+        assert shown.startswith("Rev: 002\n")
+
+    def test_only_a_comparison_needs_the_newest_revision(self, empty_database: URL) -> None:
+        MigrationRunner(empty_database).apply_migrations("002")
+        check = self.alembic("-x", f"url={empty_database.render_as_string(hide_password=False)}", "check")
+        assert check.returncode != 0
+        assert "Target database is not up to date: it is at 002" in check.stdout
 
 
 @pytest.mark.parametrize("option", ["lock_timeout", "lock_wait"])

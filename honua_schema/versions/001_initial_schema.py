@@ -22,6 +22,16 @@ branch_labels = None
 depends_on = None
 
 
+# IF NOT EXISTS asks for the privilege to create it even where an administrator has made it.
+CREATE_PARTITION_SCHEMA = """
+DO $$
+BEGIN
+    IF to_regnamespace('honua_partitions') IS NULL THEN
+        CREATE SCHEMA honua_partitions;
+    END IF;
+END;
+$$;
+"""
 DROP_OUR_EXTENSIONS = """
 DO $$
 DECLARE
@@ -47,7 +57,7 @@ $$;
 def upgrade() -> None:
     """Create the core tables, the partitions' schema and the view on the cache."""
     sqlfile.create("001/system/extensions.sql")
-    sqlfile.execute("CREATE SCHEMA honua_partitions;")
+    sqlfile.execute(CREATE_PARTITION_SCHEMA)
     op.create_table(
         "schema_migrations",
         sa.Column(

@@ -16,7 +16,7 @@ from honua_schema.locking import LOCK_ID
 from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import psycopg
@@ -162,6 +162,13 @@ class TestDowngrade:
         assert ended.output.endswith(" is at base.\n")
         assert MigrationRunner(database).get_applied_migrations() == []
 
+    @pytest.mark.parametrize("arguments", [("-2", "--yes"), ("--yes", "-2"), ("--yes", "--", "-2")])
+    def test_it_goes_back_a_number_of_steps(
+        self, run: Callable[..., Ended], database: URL, arguments: tuple[str, ...]
+    ) -> None:
+        earlier = MigrationRunner(database).get_available_migrations()[-3].version
+        assert run("downgrade", *arguments, on=database).output.endswith(f" is at {earlier}.\n")
+
     def test_it_needs_a_target(self, run: Callable[..., Ended], database: URL) -> None:
         assert run("downgrade", "--yes", on=database).code == 2
 
@@ -285,6 +292,34 @@ class TestReports:
         assert upgrade.code == 1
         assert "pip install --upgrade honua-schema" in upgrade.errors
 
+    @pytest.mark.parametrize(
+        ("revision", "remedy"),
+        [("099", "pip install --upgrade honua-schema"), ("abc1", "Use another database.")],
+    )
+    def test_check_refuses_a_revision_that_it_does_not_know(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, revision: str, remedy: str
+    ) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
+        ended = run("check", on=database)
+        assert (ended.code, ended.output) == (1, "")
+        assert revision in ended.errors
+        assert remedy in ended.errors
+
+    def test_several_revisions_are_refused_until_one_is_stamped(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("INSERT INTO alembic_version VALUES ('003')")
+        commands = ("current", "status", "verify", "check", "upgrade", ("downgrade", "003", "--yes"))
+        for command in commands:
+            ended = run(*([command] if isinstance(command, str) else command), on=database)
+            assert ended.code == 1, command
+            assert f"alembic_version holds several revisions: 003, {HEAD}." in ended.errors
+            assert f"honua-schema stamp {HEAD}" in ended.errors
+        findings = [line.split("\t") for line in run("doctor", on=database).output.splitlines()]
+        assert [state for state, subject, *_ in findings if subject == "revisions"] == ["problem"]
+        assert run("stamp", HEAD, "--yes", on=database).code == 0
+        assert run("verify", on=database).code == 0
+
     def test_a_missing_row_of_the_history_shows_and_a_stamp_puts_it_back(
         self, run: Callable[..., Ended], database: URL, connection: Connection
     ) -> None:
@@ -379,6 +414,69 @@ class TestDoctor:
     def test_json(self, run: Callable[..., Ended], database: URL) -> None:
         findings = json.loads(run("doctor", "--json", on=database).output)
         assert {"subject", "level", "message", "remedy"} == set(findings[0])
+
+
+class TestRoleWithoutRights:
+    @pytest.fixture
+    def stranger(self, database: URL, connection: Connection) -> Iterator[URL]:
+        """A database at head, for a role that may do nothing in it."""
+        connection.execute("CREATE ROLE stranger LOGIN")
+        yield database.set(username="stranger")
+        connection.execute("DROP ROLE stranger")
+
+    def test_every_command_that_reads_the_revisions_says_whose_rights_it_needs(
+        self, run: Callable[..., Ended], stranger: URL
+    ) -> None:
+        message = (
+            "Error: The tables belong to role postgres, whose rights role stranger does not have.\n"
+            'Connect as postgres, or an administrator runs: GRANT "postgres" TO "stranger"\n'
+        )
+        for command in ("current", "history", "status", "verify", "check", "upgrade"):
+            assert run(command, on=stranger) == (1, "", message)
+        assert run("downgrade", "003", "--yes", on=stranger) == (1, "", message)
+        doctor = run("doctor", on=stranger).output.splitlines()
+        [revisions] = [line for line in doctor if "\trevisions\t" in line]
+        assert revisions.startswith("problem")
+        assert 'GRANT "postgres" TO "stranger"' in revisions
+
+    def test_what_else_is_denied_has_a_remedy(self, run: Callable[..., Ended], stranger: URL) -> None:
+        ended = run("audit", "verify", on=stranger)
+        assert ended.code == 1
+        assert "permission denied for function verify_audit_log\nConnect as the owner" in ended.errors
+
+
+class TestUnusualSettings:
+    """The tables are in public and dates are read, whatever the role, the database or the URL says."""
+
+    @pytest.fixture(params=["url", "database"])
+    def elsewhere(self, request: pytest.FixtureRequest, empty_database: URL, connect: Any) -> URL:
+        if request.param == "url":
+            options = "-csearch_path=app -cDateStyle=German"
+            return empty_database.update_query_dict({"options": options})
+        administrator = connect(empty_database)
+        for setting in ("search_path = app", "DateStyle = German"):
+            administrator.execute(f"ALTER DATABASE {empty_database.database} SET {setting}")
+        return empty_database
+
+    def test_every_command_finds_the_tables(self, run: Callable[..., Ended], elsewhere: URL) -> None:
+        upgrade = run("upgrade", "--yes", on=elsewhere)
+        assert upgrade.output.endswith(f" is at {HEAD}.\n")
+        assert run("current", on=elsewhere).output == f"{HEAD} (head)\n"
+        assert run("history", on=elsewhere).output.startswith("001\t")
+        for command in (
+            ("status",),
+            ("verify",),
+            ("check",),
+            ("top", "--once"),
+            ("audit", "seal"),
+            ("audit", "verify"),
+            ("maintenance", "run"),
+            ("roles",),
+            ("doctor",),
+        ):
+            ended = run(*command, on=elsewhere)
+            assert (ended.code, ended.errors) == (0, ""), command
+        assert run("downgrade", "base", "--yes", on=elsewhere).output.endswith(" is at base.\n")
 
 
 class TestWrongUsage:

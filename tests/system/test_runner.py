@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[Any]
 
 
+SETTINGS = """
+    SELECT current_setting('lock_timeout'), current_setting('search_path'), current_setting('DateStyle')
+"""
+
+
 @pytest.fixture
 def runner(empty_database: URL, revisions: Any) -> MigrationRunner:
     return MigrationRunner(empty_database, versions=revisions.folder)
@@ -333,9 +338,9 @@ class TestConnectionOfTheCaller:
     def test_the_settings_of_the_callers_transaction_stay_as_they_were(
         self, engine: Any, revisions: Any
     ) -> None:
-        settings = text("SELECT current_setting('lock_timeout'), current_setting('search_path')")
+        settings = text(SETTINGS)
         with engine.begin() as connection:
-            connection.execute(text("SET LOCAL lock_timeout = '42s'"))
+            connection.execute(text("SET LOCAL lock_timeout = '42s'; SET LOCAL DateStyle = German"))
             before = connection.execute(settings).one()
             assert (
                 MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations().success
@@ -351,6 +356,65 @@ class TestConnectionOfTheCaller:
             assert runner.apply_migrations().success
             assert not connection.in_transaction()
         assert rows("SELECT count(*) FROM schema_migrations") == [(3,)]
+
+    def test_a_refusal_leaves_the_settings_of_the_callers_transaction_as_they_were(
+        self, engine: Any, revisions: Any
+    ) -> None:
+        settings = text(SETTINGS)
+        with engine.begin() as connection:
+            before = connection.execute(settings).one()
+            runner = MigrationRunner(connection=connection, versions=revisions.folder)
+            assert not runner.apply_migrations("999").success
+            assert connection.execute(settings).one() == before
+
+    def test_the_tables_are_found_whatever_the_search_path_and_it_stays_as_it_was(
+        self, database: URL
+    ) -> None:
+        elsewhere = sqlalchemy.create_engine(database.update_query_dict({"options": "-csearch_path=app"}))
+        search_path = text("SELECT current_setting('search_path')")
+        with elsewhere.connect() as connection:
+            assert MigrationRunner(connection=connection).verify().is_good
+            assert connection.scalar(search_path) == "app"  # and a transaction has begun
+            assert MigrationRunner(connection=connection).verify().is_good
+            assert connection.scalar(search_path) == "app"
+        committing = elsewhere.execution_options(isolation_level="AUTOCOMMIT")
+        assert MigrationRunner(connection=committing).verify().is_good
+        with elsewhere.connect() as connection:
+            assert connection.scalar(search_path) == "app"
+        elsewhere.dispose()
+
+    def test_a_revision_that_fails_in_the_callers_transaction_is_reported_as_what_it_is(
+        self, engine: Any, revisions: Any
+    ) -> None:
+        revisions.add("broken", 'op.execute("SELECT 1 / 0")')
+        with engine.connect() as connection, connection.begin():
+            result = MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations()
+        assert "Revision 004 broken failed: division by zero" in result.errors[0]
+
+    def test_an_upgrade_after_a_refused_one_is_committed(
+        self, engine: Any, revisions: Any, rows: Any
+    ) -> None:
+        with engine.connect() as connection:
+            runner = MigrationRunner(connection=connection, versions=revisions.folder)
+            assert not runner.apply_migrations("999").success
+            assert not connection.in_transaction()
+            assert runner.apply_migrations().success
+        assert rows("SELECT count(*) FROM schema_migrations") == [(3,)]
+
+    def test_a_question_that_fails_leaves_no_transaction_open(self, engine: Any) -> None:
+        with engine.connect() as connection:
+            runner = MigrationRunner(connection=connection)
+            with pytest.raises(SchemaError, match="division by zero"), runner.connect() as connected:
+                connected.execute(text("SELECT 1 / 0"))
+            assert not connection.in_transaction()
+
+    def test_a_connection_that_is_closed_is_refused(self, engine: Any) -> None:
+        connection = engine.connect()
+        connection.close()
+        runner = MigrationRunner(connection=connection)
+        assert "The connection is closed." in runner.apply_migrations().errors[0]
+        with pytest.raises(SchemaError, match="The connection is closed"):
+            runner.get_status()
 
     def test_a_connection_that_commits_each_statement_is_refused(self, engine: Any, revisions: Any) -> None:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

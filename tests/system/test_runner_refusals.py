@@ -118,6 +118,7 @@ def test_a_role_that_may_not_create_the_schema_of_the_partitions(
     assert f'GRANT CREATE ON DATABASE "{empty_database.database}" TO "{role}"' in message
 
 
+@pytest.mark.usefixtures("postgresql_noproc")  # whose upgrade has made the group roles
 def test_a_role_with_just_the_privileges_that_the_messages_name_can_upgrade(
     empty_database: URL, role: str, administrator: Connection
 ) -> None:
@@ -126,6 +127,18 @@ def test_a_role_with_just_the_privileges_that_the_messages_name_can_upgrade(
         administrator.execute(f'GRANT {grant} TO "{role}"')
     result = MigrationRunner(empty_database.set(username=role)).apply_migrations()
     assert result.success, result.errors
+
+
+@pytest.mark.usefixtures("postgresql_noproc")  # whose upgrade has made the group roles
+def test_a_role_can_upgrade_where_an_administrator_has_made_the_schema_of_the_partitions(
+    empty_database: URL, role: str, administrator: Connection
+) -> None:
+    administrator.execute(f'GRANT CREATE ON SCHEMA public TO "{role}"')
+    administrator.execute(f'CREATE SCHEMA honua_partitions AUTHORIZATION "{role}"')
+    runner = MigrationRunner(empty_database.set(username=role))
+    result = runner.apply_migrations()
+    assert result.success, result.errors
+    assert runner.rollback("base").success
 
 
 def test_a_role_that_does_not_own_the_tables(
@@ -221,6 +234,16 @@ def test_a_target_that_does_not_exist(
     assert not result.success
     assert "the revisions are 001, 002, 003" in result.errors[0]
     assert contents(administrator) == []
+
+
+@pytest.mark.parametrize("target", ["", "077"])
+def test_no_command_goes_where_nothing_is(runner: MigrationRunner, target: str) -> None:
+    runner.apply_migrations("002")
+    for go in (runner.apply_migrations, runner.rollback, runner.stamp):
+        [message] = go(target).errors
+        assert message.startswith(f"There is no way to revision {target!r}: ")
+        assert message.endswith("The database is at 002; the revisions are 001, 002, 003.")
+    assert runner.get_current_version() == "002"
 
 
 def test_a_downgrade_to_a_later_revision(runner: MigrationRunner) -> None:
