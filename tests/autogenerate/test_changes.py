@@ -75,6 +75,33 @@ class Label(Base):
     )
 
 '''
+# A driver doubles the sign % and text() takes a colon for a parameter, unless a backslash is before it.
+SIGN_OF_CUSTOMER = r"""
+    motto: Mapped[String50] = mapped_column(server_default=text("'50% \\:off'"), comment="50% :x")
+
+"""
+RULES_OF_CUSTOMER = r"""
+        CheckConstraint("contact_name <> '100% \\:all'", name="share"),
+        index(
+            "ix_customers_share", text("replace(motto::text, '%'::text, 'x'::text)"), "tier",
+            where="motto <> '5%'", serves="-",
+        ),
+"""
+SIGNS = r'''
+class Sign(Base):
+    """A thing with signs in it."""
+
+    __tablename__ = "signs"
+
+    id: Mapped[GeneratedNumber] = mapped_column(comment="-")
+    share: Mapped[String50] = mapped_column(server_default=text("'50% \\:off'"), comment="50% :x")
+    facts: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default=text("'{\"share\"\\:1, \"of\"\\:\"100%\"}'::jsonb"), comment="-"
+    )
+
+    __table_args__ = (CheckConstraint("share <> '100% \\:all'", name="share"), {"comment": "50%"})
+
+'''
 COUNT_BUILDS = """\
 CREATE OR REPLACE FUNCTION count_builds(p_customer_id varchar) RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -321,6 +348,27 @@ CHANGES = {
     "change storage options": Change(
         replace(QUEUE, '"fillfactor": "80",', '"fillfactor": "70",'),
         ("ALTER TABLE build_queue RESET (fillfactor, ", "SET (fillfactor=70, "),
+    ),
+    "write percent signs and colons": Change(
+        together(
+            insert(CORE, FIRST_RELATIONSHIP_OF_CUSTOMER, SIGN_OF_CUSTOMER),
+            insert(CORE, CUSTOMER_CHECKS, RULES_OF_CUSTOMER),
+            insert(CORE, "class License(Base):", SIGNS),
+        ),
+        (r"50% \\:off", r'"share"\\:1', r"100% \\:all"),
+    ),
+    "take percent signs and colons away": Change(
+        together(
+            replace(CORE, SIGN_OF_CUSTOMER, ""),
+            replace(CORE, RULES_OF_CUSTOMER, ""),
+            replace(CORE, SIGNS, ""),
+        ),
+        ('op.drop_column("customers", "motto")',),
+        prepare=together(
+            insert(CORE, FIRST_RELATIONSHIP_OF_CUSTOMER, SIGN_OF_CUSTOMER),
+            insert(CORE, CUSTOMER_CHECKS, RULES_OF_CUSTOMER),
+            insert(CORE, "class License(Base):", SIGNS),
+        ),
     ),
     "add a table": Change(
         insert(CORE, "class License(Base):", LABELS.lstrip() + "\n\n"),
