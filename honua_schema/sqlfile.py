@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from alembic import op
 
 from honua_schema import privileges
+from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +55,11 @@ class SqlObject:
     domain: str
     text: str
     requires: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """What no two objects have in common: kind, table and name."""
+        return self.kind, self.table, self.name
 
     @property
     def path(self) -> str:
@@ -99,20 +105,38 @@ def load(file: Path) -> SqlObject:
 
 
 def load_objects(folder: Path = CURRENT) -> list[SqlObject]:
-    """Read all SQL files below a folder, in an order in which an empty database can take them."""
-    return in_order(load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES)
+    """Read all SQL files below a folder, in an order in which an empty database can take them.
+
+    Raises:
+        SchemaError: Two of the current files declare the same object.
+    """
+    objects = [load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES]
+    if folder == CURRENT:  # frozen copies cannot be corrected
+        _refuse_duplicates(objects)
+    return in_order(objects)
+
+
+def _refuse_duplicates(objects: Iterable[SqlObject]) -> None:
+    paths: dict[tuple[str, str | None, str], str] = {}
+    for each in objects:
+        if each.key in paths:
+            raise SchemaError(
+                f"sql/{paths[each.key]} and sql/{each.path} declare the same {each.kind}.",
+                "Keep one of the two files.",
+            )
+        paths[each.key] = each.path
 
 
 def in_order(objects: Iterable[SqlObject]) -> list[SqlObject]:
     """Sort objects by kind and by what they require, otherwise by name."""
-    by_name = {
-        each.name: each for each in sorted(objects, key=lambda each: (KINDS.index(each.kind), each.path))
+    by_key = {
+        each.key: each for each in sorted(objects, key=lambda each: (KINDS.index(each.kind), each.path))
     }
     graph = graphlib.TopologicalSorter(
-        {name: [needed for needed in each.requires if needed in by_name] for name, each in by_name.items()}
+        {key: [other for other in by_key if other[2] in each.requires] for key, each in by_key.items()}
     )
-    rank = {name: position for position, name in enumerate(graph.static_order())}
-    return sorted(by_name.values(), key=lambda each: (KINDS.index(each.kind), rank[each.name]))
+    rank = {key: position for position, key in enumerate(graph.static_order())}
+    return sorted(by_key.values(), key=lambda each: (KINDS.index(each.kind), rank[each.key]))
 
 
 def execute_on(connection: Connection, sql: str) -> None:

@@ -103,7 +103,7 @@ class _ObjectPlan:
 
     @cached_property
     def current(self) -> dict[Key, SqlObject]:
-        return {(each.kind, each.table, each.name): each for each in self.declared if each.kind in IN_FILES}
+        return {each.key: each for each in self.declared if each.kind in IN_FILES}
 
     @cached_property
     def existing(self) -> set[Key]:
@@ -143,23 +143,22 @@ class _ObjectPlan:
 
     def scripts(self) -> Iterator[MigrateOperation]:
         for each in self.declared:
-            key = (each.kind, each.table, each.name)
             if each.kind != "script":
                 continue
-            if key not in self.frozen:
+            if each.key not in self.frozen:
                 yield CreateSqlObjectOp(FrozenCopy(each))
-            elif self.frozen[key].object.text != each.text:
-                yield ReplaceSqlObjectOp(FrozenCopy(each), self.frozen[key])
+            elif self.frozen[each.key].object.text != each.text:
+                yield ReplaceSqlObjectOp(FrozenCopy(each), self.frozen[each.key])
 
     def drops(self) -> Iterator[MigrateOperation]:
         copies = [self.frozen[key] for key in self.dropped if key[0] in IN_FILES]
-        by_key = {(copy.object.kind, copy.object.table, copy.object.name): copy for copy in copies}
+        by_key = {copy.object.key: copy for copy in copies}
         for each in reversed(sqlfile.in_order(copy.object for copy in copies)):
-            yield DropSqlObjectOp(by_key[each.kind, each.table, each.name])
+            yield DropSqlObjectOp(by_key[each.key])
 
     def creations(self) -> Iterator[MigrateOperation]:
         for each in sqlfile.in_order(self.current.values()):
-            key = (each.kind, each.table, each.name)
+            key = each.key
             previous = self.frozen.get(key)
             copy = previous if previous and previous.object.text == each.text else FrozenCopy(each)
             if key in self.changed and key not in self.dropped and previous:

@@ -85,7 +85,7 @@ def frozen_copies(scripts: ScriptDirectory | None) -> dict[Key, FrozenCopy]:
     else:
         revisions = [script.revision for script in reversed(list(scripts.walk_revisions()))]
     return {
-        (each.kind, each.table, each.name): FrozenCopy(each, revision)
+        each.key: FrozenCopy(each, revision)
         for revision in revisions
         for each in sqlfile.load_objects(sqlfile.FROZEN / revision)
     }

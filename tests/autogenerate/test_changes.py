@@ -178,6 +178,13 @@ def together(*edits: Edit) -> Edit:
     return edit
 
 
+def touch(table: str) -> str:
+    return (
+        f"CREATE OR REPLACE TRIGGER touch BEFORE UPDATE ON {table}\n"
+        "    FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();\n"
+    )
+
+
 def add_to_customer(line: str) -> Edit:
     return insert(CORE, FIRST_RELATIONSHIP_OF_CUSTOMER, f"    {line}\n")
 
@@ -475,6 +482,14 @@ CHANGES = {
         write("sql/intake/build_manifests_note_change.sql", GUARD),
         ('sqlfile.create("{revision}/intake/build_manifests_note_change.sql")',),
         frozen={"intake/build_manifests_note_change.sql"},
+    ),
+    "add two triggers of the same name": Change(
+        together(
+            write("sql/core/touch.sql", touch("licenses")),
+            write("sql/intake/touch.sql", touch("conversations")),
+        ),
+        ('sqlfile.create("{revision}/core/touch.sql")', 'sqlfile.create("{revision}/intake/touch.sql")'),
+        frozen={"core/touch.sql", "intake/touch.sql"},
     ),
     "change when a trigger fires": Change(
         replace(

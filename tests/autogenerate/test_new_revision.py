@@ -51,6 +51,14 @@ def test_an_sql_file_that_postgresql_refuses_is_named(project: ProjectCopy) -> N
     assert "PostgreSQL refuses sql/core/wrong.sql: column c.nothing does not exist" in output
 
 
+def test_two_files_that_declare_the_same_are_refused(project: ProjectCopy) -> None:
+    text = (project.package / "sql" / "core" / "tier_rank.sql").read_text(encoding="utf-8")
+    project.write("sql/intake/tier_rank.sql", text)
+    output = alembic_in_vain(project, "check")
+    assert "sql/core/tier_rank.sql and sql/intake/tier_rank.sql declare the same function" in output
+    assert "Keep one" in output
+
+
 def test_check_names_what_is_missing(project: ProjectCopy) -> None:
     project.insert(CUSTOMER, CHECKS, NEW_INDEX)
     project.replace("sql/core/tier_rank.sql", "'asp'], p_tier::text)", "'asp', 'best'], p_tier::text)")
