@@ -32,6 +32,11 @@ KINDS = ("script", "function", "view", "trigger", "privileges")
 """The kinds of SQL object, in the order in which an empty database can take them."""
 
 _CREATE = re.compile(r"^CREATE OR REPLACE (FUNCTION|VIEW|TRIGGER) (?:public\.)?(\w+)", re.MULTILINE)
+# What is not written like that, or is something else, would be left behind by a downgrade.
+_OTHER_CREATE = re.compile(
+    r"^\s*CREATE\s+(?:\w+\s+)*?(?:FUNCTION|PROCEDURE|AGGREGATE|VIEW|TRIGGER|RULE)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _ON_TABLE = re.compile(r"\bON (?:public\.)?(\w+)")
 _REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
 
@@ -108,12 +113,23 @@ def load_objects(folder: Path = CURRENT) -> list[SqlObject]:
     """Read all SQL files below a folder, in an order in which an empty database can take them.
 
     Raises:
-        SchemaError: Two of the current files declare the same object.
+        SchemaError: One of the current files declares what cannot be declared, or two declare the same.
     """
     objects = [load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES]
     if folder == CURRENT:  # frozen copies cannot be corrected
+        _refuse_other_statements(objects)
         _refuse_duplicates(objects)
     return in_order(objects)
+
+
+def _refuse_other_statements(objects: Iterable[SqlObject]) -> None:
+    for each in objects:
+        if each.kind == "script" and (match := _OTHER_CREATE.search(each.text)):
+            raise SchemaError(
+                f"sql/{each.path} cannot declare anything by {' '.join(match[0].split())}.",
+                "Write CREATE OR REPLACE FUNCTION, VIEW or TRIGGER at the beginning of a line; "
+                "what is made otherwise needs a revision by hand.",
+            )
 
 
 def _refuse_duplicates(objects: Iterable[SqlObject]) -> None:

@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from honua_schema import sqlfile
+from honua_schema.errors import SchemaError
+
 if TYPE_CHECKING:
     from tests.autogenerate.conftest import ProjectCopy
 
@@ -57,6 +62,30 @@ def test_two_files_that_declare_the_same_are_refused(project: ProjectCopy) -> No
     output = alembic_in_vain(project, "check")
     assert "sql/core/tier_rank.sql and sql/intake/tier_rank.sql declare the same function" in output
     assert "Keep one" in output
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE FUNCTION wrong() RETURNS integer LANGUAGE sql RETURN 1;",
+        "create or replace function wrong() RETURNS integer LANGUAGE sql RETURN 1;",
+        "CREATE OR REPLACE PROCEDURE wrong() LANGUAGE sql AS 'SELECT 1';",
+        "CREATE MATERIALIZED VIEW wrong AS SELECT 1 AS number;",
+        "CREATE CONSTRAINT TRIGGER wrong AFTER INSERT ON customers FOR EACH ROW EXECUTE FUNCTION suppress();",
+    ],
+)
+def test_a_file_that_makes_something_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, statement: str
+) -> None:
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "wrong.sql").write_text(f"-- requires: customers\n{statement}\n")
+    frozen = sqlfile.load_objects(tmp_path)
+    assert [each.kind for each in frozen] == ["script"]
+
+    monkeypatch.setattr(sqlfile, "CURRENT", tmp_path)
+    with pytest.raises(SchemaError, match=r"(?i)sql/core/wrong\.sql cannot .* CREATE") as raised:
+        sqlfile.load_objects(tmp_path)
+    assert "CREATE OR REPLACE FUNCTION" in raised.value.remedy
 
 
 def test_check_names_what_is_missing(project: ProjectCopy) -> None:
