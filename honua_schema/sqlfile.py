@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent
 CURRENT = PACKAGE / "sql"
 """The current truth: one file per SQL object, by domain."""
+MANIFEST = Path("system", "privileges.toml")
+"""Where who may do what is, below the current files."""
 FROZEN = PACKAGE / "versions" / "sql"
 """The copies that revisions install, by revision and domain. They never change once released."""
 
@@ -113,12 +115,14 @@ def load_objects(folder: Path = CURRENT) -> list[SqlObject]:
     """Read all SQL files below a folder, in an order in which an empty database can take them.
 
     Raises:
-        SchemaError: One of the current files declares what cannot be declared, or two declare the same.
+        SchemaError: One of the current files declares what cannot be declared, or what the manifest of
+            privileges does not list, or two declare the same.
     """
     objects = [load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES]
     if folder == CURRENT:  # frozen copies cannot be corrected
         _refuse_other_statements(objects)
         _refuse_duplicates(objects)
+        _refuse_unlisted(objects, folder / MANIFEST)
     return in_order(objects)
 
 
@@ -141,6 +145,20 @@ def _refuse_duplicates(objects: Iterable[SqlObject]) -> None:
                 "Keep one of the two files.",
             )
         paths[each.key] = each.path
+
+
+def _refuse_unlisted(objects: Iterable[SqlObject], manifest: Path) -> None:
+    """Refuse what the manifest forgets: unless it takes that right away, everybody may call a function."""
+    if not manifest.exists():  # in the project of somebody else
+        return
+    declared = privileges.parse(manifest.read_text(encoding="utf-8"))
+    listed = {"function": declared.functions, "view": declared.views}
+    for each in objects:
+        if each.name not in listed.get(each.kind, (each.name,)):
+            raise SchemaError(
+                f"privileges.toml does not list the {each.kind} {each.name}.",
+                f"Add it to [{each.kind}s], with the roles that may use it: with [] only its owner may.",
+            )
 
 
 def in_order(objects: Iterable[SqlObject]) -> list[SqlObject]:

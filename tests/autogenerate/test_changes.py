@@ -475,7 +475,10 @@ CHANGES = {
             'sqlfile.create("{previous}/build_queue/urgent_builds.sql")',
             "GRANT SELECT ON active_builds TO honua_app",
         ),
-        prepare=write("sql/build_queue/urgent_builds.sql", "-- requires: active_builds\n" + URGENT_BUILDS),
+        prepare=together(
+            write("sql/build_queue/urgent_builds.sql", "-- requires: active_builds\n" + URGENT_BUILDS),
+            insert(PRIVILEGES, "conversation_performance_summary = [", "urgent_builds = []\n"),
+        ),
         frozen={"build_queue/active_builds.sql"},
     ),
     "add a trigger": Change(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.autogenerate.conftest import ProjectCopy
 
 CUSTOMER = "models/core.py"
+PRIVILEGES = "sql/system/privileges.toml"
 CHECKS = '        one_of("subscription_status", SubscriptionStatus),\n'
 NEW_INDEX = '        index("ix_customers_name", text("lower(contact_name)"), serves="a test"),\n'
 
@@ -52,8 +53,24 @@ def test_an_sql_file_that_postgresql_refuses_is_named(project: ProjectCopy) -> N
     project.write(
         "sql/core/wrong.sql", "CREATE OR REPLACE VIEW wrong AS SELECT c.nothing FROM customers AS c;\n"
     )
+    project.insert(PRIVILEGES, "conversation_performance_summary = [", "wrong = []\n")
     output = alembic_in_vain(project, "revision", "--autogenerate", "-m", "new")
     assert "PostgreSQL refuses sql/core/wrong.sql: column c.nothing does not exist" in output
+
+
+@pytest.mark.parametrize("kind", ["function", "view"])
+def test_an_object_that_the_manifest_does_not_list_is_refused(project: ProjectCopy, kind: str) -> None:
+    name = {"function": "tier_rank", "view": "active_builds"}[kind]
+    manifest = project.package / PRIVILEGES
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    project.write(PRIVILEGES, "".join(line for line in lines if not line.startswith(f"{name} = ")))
+    for command in ("alembic check", "alembic revision --autogenerate -m new", "honua_schema verify"):
+        finished = project.run("-m", *command.split())
+        assert finished.returncode != 0
+        output = finished.stdout + finished.stderr
+        assert "Traceback" not in output
+        assert f"privileges.toml does not list the {kind} {name}" in output
+        assert f"Add it to [{kind}s]" in output
 
 
 def test_two_files_that_declare_the_same_are_refused(project: ProjectCopy) -> None:
