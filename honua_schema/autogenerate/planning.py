@@ -163,8 +163,19 @@ class _ObjectPlan:
             copy = previous if previous and previous.object.text == each.text else FrozenCopy(each)
             if key in self.changed and key not in self.dropped and previous:
                 yield ReplaceSqlObjectOp(copy, previous)
+                yield from self._comment_removals(key)
             elif key not in self.existing or key in self.dropped | self.changed:
                 yield CreateSqlObjectOp(copy)
+
+    def _comment_removals(self, key: Key) -> Iterator[MigrateOperation]:
+        """Yield what CREATE OR REPLACE leaves undone: a comment stays when the new text has none."""
+        for difference in self.comparison.differences:
+            identity = difference.identity
+            one_has_none = None in {difference.declared, difference.found}
+            if difference.aspect == "comment" and one_has_none and key in _owners_of(identity):
+                remove = statements.remove_comment(identity)
+                forward, backward = (remove, "") if difference.declared is None else ("", remove)
+                yield ExecuteStatementsOp(identity, "comment", forward, backward)
 
     def policy_drops(self) -> Iterator[MigrateOperation]:
         for identity, properties in self._policy_items(self.comparison.deployed):

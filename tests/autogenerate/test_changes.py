@@ -117,6 +117,7 @@ CREATE OR REPLACE VIEW urgent_builds WITH (security_invoker = true) AS
 SELECT a.id, a.customer_id FROM active_builds AS a WHERE a.priority > 8;
 
 COMMENT ON VIEW urgent_builds IS 'Builds that are waited for';
+COMMENT ON COLUMN urgent_builds.id IS 'The build';
 """
 GUARD = """\
 CREATE OR REPLACE TRIGGER build_manifests_note_change
@@ -166,6 +167,10 @@ def write(path: str, text: str) -> Edit:
     return lambda project: project.write(path, text)
 
 
+def append(path: str, text: str) -> Edit:
+    return lambda project: project.write(path, (project.package / path).read_text(encoding="utf-8") + text)
+
+
 def remove(path: str) -> Edit:
     return lambda project: project.remove(path)
 
@@ -197,6 +202,20 @@ NICKNAME = 'nickname: Mapped[String50 | None] = mapped_column(comment="What peop
 GRADE = 'grade: Mapped[Tier] = mapped_column(enum_type(Tier), server_default="core", comment="-")'
 GRADE_CHECK = '        one_of("grade", Tier),\n'
 CUSTOMER_CHECKS = '        one_of("subscription_status", SubscriptionStatus),\n'
+
+COMMENT_OF_FUNCTION = "COMMENT ON FUNCTION count_builds IS 'The builds of a customer.';\n"
+COMMENTS_OF_VIEW = (
+    "COMMENT ON VIEW urgent_builds IS 'Builds that are waited for';\n"
+    "COMMENT ON COLUMN urgent_builds.id IS 'The build';\n"
+)
+COMMENT_OF_TRIGGER = "COMMENT ON TRIGGER build_manifests_note_change ON build_manifests IS 'For the test';\n"
+COMMENTED = (
+    write("sql/core/count_builds.sql", COUNT_BUILDS),
+    write("sql/build_queue/urgent_builds.sql", URGENT_BUILDS),
+    write("sql/intake/build_manifests_note_change.sql", GUARD),
+    insert(PRIVILEGES, "enforce_registry_limit = []", "count_builds = []\n"),
+    insert(PRIVILEGES, "conversation_performance_summary = [", "urgent_builds = []\n"),
+)
 
 CHANGES = {
     "add a column": Change(add_to_customer(NICKNAME), ('op.add_column(\n        "customers"',)),
@@ -506,6 +525,34 @@ CHANGES = {
     "remove a trigger": Change(
         remove("sql/system/audit_log_no_truncate.sql"),
         ('sqlfile.drop("006/system/audit_log_no_truncate.sql")',),
+    ),
+    "take comments away": Change(
+        together(
+            replace("sql/core/count_builds.sql", COMMENT_OF_FUNCTION, ""),
+            replace("sql/build_queue/urgent_builds.sql", COMMENTS_OF_VIEW, ""),
+            replace("sql/intake/build_manifests_note_change.sql", COMMENT_OF_TRIGGER, ""),
+        ),
+        (
+            "COMMENT ON FUNCTION count_builds(character varying) IS NULL;",
+            "COMMENT ON VIEW urgent_builds IS NULL;",
+            "COMMENT ON COLUMN urgent_builds.id IS NULL;",
+            "COMMENT ON TRIGGER build_manifests_note_change ON build_manifests IS NULL;",
+        ),
+        prepare=together(*COMMENTED),
+    ),
+    "add comments": Change(
+        together(
+            append("sql/core/count_builds.sql", COMMENT_OF_FUNCTION),
+            append("sql/build_queue/urgent_builds.sql", COMMENTS_OF_VIEW),
+            append("sql/intake/build_manifests_note_change.sql", COMMENT_OF_TRIGGER),
+        ),
+        ("def downgrade()", "COMMENT ON TRIGGER build_manifests_note_change ON build_manifests IS NULL;"),
+        prepare=together(
+            *COMMENTED,
+            replace("sql/core/count_builds.sql", COMMENT_OF_FUNCTION, ""),
+            replace("sql/build_queue/urgent_builds.sql", COMMENTS_OF_VIEW, ""),
+            replace("sql/intake/build_manifests_note_change.sql", COMMENT_OF_TRIGGER, ""),
+        ),
     ),
     "change which rows a role sees": Change(
         replace(
