@@ -102,6 +102,19 @@ class Sign(Base):
     __table_args__ = (CheckConstraint("share <> '100% \\:all'", name="share"), {"comment": "50%"})
 
 '''
+PLACES = '''
+class Place(Base):
+    """A place in a row."""
+
+    __tablename__ = "places"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="-")
+    kind: Mapped[int] = mapped_column(autoincrement=False, comment="-")
+    turn: Mapped[int] = mapped_column(Identity(start=5), comment="-")
+
+    __table_args__ = ({"comment": "-"},)
+
+'''
 COUNT_BUILDS = """\
 CREATE OR REPLACE FUNCTION count_builds(p_customer_id varchar) RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -358,6 +371,27 @@ CHANGES = {
             "Nobody can use customers while the index of this constraint is built",
             "op.create_unique_constraint(",
         ),
+    ),
+    "change a primary key": Change(
+        replace(
+            CORE, "kind: Mapped[int] = mapped_column(", "kind: Mapped[int] = mapped_column(primary_key=True, "
+        ),
+        (
+            "Nobody can use places while the index of this constraint is built",
+            'op.create_primary_key("pk_places", "places", ["number", "kind"])',
+            'op.create_primary_key("pk_places", "places", ["number"])',
+        ),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "change how numbers are generated": Change(
+        replace(CORE, "Identity(start=5)", "Identity(always=True, start=10, increment=2)"),
+        ("op.alter_column(", "existing_server_default=sa.Identity("),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "let numbers not be generated any more": Change(
+        replace(CORE, "Identity(start=5), ", ""),
+        ("op.alter_column(", "server_default=None", "existing_server_default=sa.Identity("),
+        prepare=insert(CORE, "class License(Base):", PLACES),
     ),
     "change what a deletion does": Change(
         replace(
