@@ -37,6 +37,21 @@ def test_nothing_to_do_writes_nothing_and_says_so(project: ProjectCopy) -> None:
     assert project.revisions() == before
 
 
+def test_a_difference_that_no_operation_does_away_with_is_named(project: ProjectCopy) -> None:
+    comment = "Name of the person to write to"
+    line = f'    contact_name: Mapped[String255 | None] = mapped_column(comment="{comment}")\n'
+    project.replace(CUSTOMER, line, "")
+    project.insert(
+        CUSTOMER, '    license: Mapped[License | None] = relationship(back_populates="customer"', line
+    )
+    before = project.revisions()
+    output = project.alembic("revision", "--autogenerate", "-m", "nothing")
+    assert "The database is what the models" not in output
+    assert "No revision is written: there is no operation" in output
+    assert "table customers: order of columns" in output
+    assert project.revisions() == before
+
+
 def test_a_database_that_is_not_at_the_newest_revision_is_refused(project: ProjectCopy) -> None:
     project.alembic("downgrade", "-1")
     output = alembic_in_vain(project, "revision", "--autogenerate", "-m", "new")
