@@ -61,6 +61,7 @@ def plan(
         table_operations: What Alembic found to be done with tables.
         reflect: Returns a table as it is in the database.
     """
+    _complete_reflected(comparison, table_operations)
     of_objects = _ObjectPlan(comparison, list(declared), frozen, table_operations)
     of_domains = _DomainPlan(comparison, table_operations)
     of_grants = _GrantPlan(comparison, of_objects.dropped)
@@ -80,6 +81,21 @@ def plan(
         *of_grants.granting(),
     ]
     return before, after
+
+
+def _complete_reflected(comparison: Comparison, table_operations: Iterable[Any]) -> None:
+    """Add what SQLAlchemy does not reflect, and downgrade() would not restore."""
+    for operation in table_operations:
+        match operation:
+            case ops.DropConstraintOp(_reverse=ops.CreateUniqueConstraintOp() as restoring):
+                identity = Identity("constraint", operation.table_name, str(operation.constraint_name))
+                definition = comparison.deployed.get(identity, {}).get("definition", "")
+                restoring.kw |= _deferral(definition)
+
+
+def _deferral(definition: str) -> dict[str, Any]:
+    initially = {"initially": "DEFERRED"} if "INITIALLY DEFERRED" in definition else {}
+    return {"deferrable": True, **initially} if " DEFERRABLE" in definition else {}
 
 
 def _key_of(identity: Identity) -> Key:
@@ -332,6 +348,9 @@ def _replace(
         # Not everything is reflected, exclusion constraints are not.
         yield _replace_constraint(identity, difference)
         return
+    if isinstance(found, sa.UniqueConstraint):
+        deferral = _deferral(str(difference.found))
+        found.deferrable, found.initially = deferral.get("deferrable"), deferral.get("initially")
     if isinstance(found, sa.Index):
         yield ops.DropIndexOp.from_index(found)
     elif isinstance(found, sa.Constraint):

@@ -102,7 +102,9 @@ class Sign(Base):
     __table_args__ = (CheckConstraint("share <> '100% \\:all'", name="share"), {"comment": "50%"})
 
 '''
-PLACES = '''
+DEFERRED = ', deferrable=True, initially="DEFERRED"'
+UNIQUE_TURN = f'UniqueConstraint("turn", name="uq_places_turn"{DEFERRED}), '
+PLACES = f'''
 class Place(Base):
     """A place in a row."""
 
@@ -112,7 +114,7 @@ class Place(Base):
     kind: Mapped[int] = mapped_column(autoincrement=False, comment="-")
     turn: Mapped[int] = mapped_column(Identity(start=5), comment="-")
 
-    __table_args__ = ({"comment": "-"},)
+    __table_args__ = ({UNIQUE_TURN}{{"comment": "-"}},)
 
 '''
 COUNT_BUILDS = """\
@@ -391,6 +393,16 @@ CHANGES = {
     "let numbers not be generated any more": Change(
         replace(CORE, "Identity(start=5), ", ""),
         ("op.alter_column(", "server_default=None", "existing_server_default=sa.Identity("),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "check a unique constraint at once": Change(
+        replace(CORE, UNIQUE_TURN, UNIQUE_TURN.replace(DEFERRED, "")),
+        ("op.create_unique_constraint(", "deferrable=True", 'initially="DEFERRED"'),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "remove a unique constraint that is checked at the end": Change(
+        replace(CORE, UNIQUE_TURN, ""),
+        ("op.drop_constraint(", "deferrable=True", 'initially="DEFERRED"'),
         prepare=insert(CORE, "class License(Base):", PLACES),
     ),
     "change what a deletion does": Change(
