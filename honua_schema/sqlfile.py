@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from alembic import op
 
 from honua_schema import privileges
+from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent
 CURRENT = PACKAGE / "sql"
 """The current truth: one file per SQL object, by domain."""
+MANIFEST = Path("system", "privileges.toml")
+"""Where who may do what is, below the current files."""
 FROZEN = PACKAGE / "versions" / "sql"
 """The copies that revisions install, by revision and domain. They never change once released."""
 
@@ -31,6 +34,11 @@ KINDS = ("script", "function", "view", "trigger", "privileges")
 """The kinds of SQL object, in the order in which an empty database can take them."""
 
 _CREATE = re.compile(r"^CREATE OR REPLACE (FUNCTION|VIEW|TRIGGER) (?:public\.)?(\w+)", re.MULTILINE)
+# What is not written like that, or is something else, would be left behind by a downgrade.
+_OTHER_CREATE = re.compile(
+    r"^\s*CREATE\s+(?:\w+\s+)*?(?:FUNCTION|PROCEDURE|AGGREGATE|VIEW|TRIGGER|RULE)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _ON_TABLE = re.compile(r"\bON (?:public\.)?(\w+)")
 _REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
 
@@ -54,6 +62,11 @@ class SqlObject:
     domain: str
     text: str
     requires: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """What no two objects have in common: kind, table and name."""
+        return self.kind, self.table, self.name
 
     @property
     def path(self) -> str:
@@ -99,20 +112,65 @@ def load(file: Path) -> SqlObject:
 
 
 def load_objects(folder: Path = CURRENT) -> list[SqlObject]:
-    """Read all SQL files below a folder, in an order in which an empty database can take them."""
-    return in_order(load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES)
+    """Read all SQL files below a folder, in an order in which an empty database can take them.
+
+    Raises:
+        SchemaError: One of the current files declares what cannot be declared, or what the manifest of
+            privileges does not list, or two declare the same.
+    """
+    objects = [load(file) for file in sorted(folder.glob("*/*")) if file.suffix in SUFFIXES]
+    if folder == CURRENT:  # frozen copies cannot be corrected
+        _refuse_other_statements(objects)
+        _refuse_duplicates(objects)
+        _refuse_unlisted(objects, folder / MANIFEST)
+    return in_order(objects)
+
+
+def _refuse_other_statements(objects: Iterable[SqlObject]) -> None:
+    for each in objects:
+        if each.kind == "script" and (match := _OTHER_CREATE.search(each.text)):
+            raise SchemaError(
+                f"sql/{each.path} cannot declare anything by {' '.join(match[0].split())}.",
+                "Write CREATE OR REPLACE FUNCTION, VIEW or TRIGGER at the beginning of a line; "
+                "what is made otherwise needs a revision by hand.",
+            )
+
+
+def _refuse_duplicates(objects: Iterable[SqlObject]) -> None:
+    paths: dict[tuple[str, str | None, str], str] = {}
+    for each in objects:
+        if each.key in paths:
+            raise SchemaError(
+                f"sql/{paths[each.key]} and sql/{each.path} declare the same {each.kind}.",
+                "Keep one of the two files.",
+            )
+        paths[each.key] = each.path
+
+
+def _refuse_unlisted(objects: Iterable[SqlObject], manifest: Path) -> None:
+    """Refuse what the manifest forgets: unless it takes that right away, everybody may call a function."""
+    if not manifest.exists():  # in the project of somebody else
+        return
+    declared = privileges.parse(manifest.read_text(encoding="utf-8"))
+    listed = {"function": declared.functions, "view": declared.views}
+    for each in objects:
+        if each.name not in listed.get(each.kind, (each.name,)):
+            raise SchemaError(
+                f"privileges.toml does not list the {each.kind} {each.name}.",
+                f"Add it to [{each.kind}s], with the roles that may use it: with [] only its owner may.",
+            )
 
 
 def in_order(objects: Iterable[SqlObject]) -> list[SqlObject]:
     """Sort objects by kind and by what they require, otherwise by name."""
-    by_name = {
-        each.name: each for each in sorted(objects, key=lambda each: (KINDS.index(each.kind), each.path))
+    by_key = {
+        each.key: each for each in sorted(objects, key=lambda each: (KINDS.index(each.kind), each.path))
     }
     graph = graphlib.TopologicalSorter(
-        {name: [needed for needed in each.requires if needed in by_name] for name, each in by_name.items()}
+        {key: [other for other in by_key if other[2] in each.requires] for key, each in by_key.items()}
     )
-    rank = {name: position for position, name in enumerate(graph.static_order())}
-    return sorted(by_name.values(), key=lambda each: (KINDS.index(each.kind), rank[each.name]))
+    rank = {key: position for position, key in enumerate(graph.static_order())}
+    return sorted(by_key.values(), key=lambda each: (KINDS.index(each.kind), rank[each.key]))
 
 
 def execute_on(connection: Connection, sql: str) -> None:

@@ -58,12 +58,12 @@ def advise_all(operations: Collection[Any]) -> list[Advice]:
         operations: All of them: a table that they create is empty, and what they create again is not gone.
     """
     new_tables = {each.table_name for each in operations if isinstance(each, ops.CreateTableOp)}
-    created = {each.copy.object.name: each.copy for each in operations if isinstance(each, CreateSqlObjectOp)}
+    created = {each.copy.object.key: each.copy for each in operations if isinstance(each, CreateSqlObjectOp)}
     advice = []
     for operation in operations:
         table = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
         if isinstance(operation, SqlObjectOp):
-            advice.append(_advise_sql_object(operation, created.get(operation.copy.object.name)))
+            advice.append(_advise_sql_object(operation, created.get(operation.copy.object.key)))
         elif table in new_tables and not isinstance(operation, ops.CreateTableOp):
             advice.append(Advice())
         else:

@@ -136,7 +136,7 @@ def read(connection: Connection, schemas: Schemas = DEPLOYED) -> Catalog:
 @cache
 def group_roles() -> tuple[str, ...]:
     """Return the roles that the manifest of privileges declares: each exists, and is nothing but a group."""
-    manifest = sqlfile.CURRENT / "system" / "privileges.toml"
+    manifest = sqlfile.CURRENT / sqlfile.MANIFEST
     return privileges.parse(manifest.read_text(encoding="utf-8")).roles
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from alembic.autogenerate import renderers
+from alembic.autogenerate import render, renderers
 from alembic.autogenerate.render import render_op
-from alembic.operations.ops import MigrateOperation, OpContainer
+from alembic.operations.ops import AlterColumnOp, CreatePrimaryKeyOp, MigrateOperation, OpContainer
+from sqlalchemy import Identity as GeneratedIdentity
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -161,6 +162,27 @@ def _render_drop(context: AutogenContext, operation: SqlObjectOp) -> str:
 def _render_statements(_: AutogenContext, operation: ExecuteStatementsOp) -> list[str]:
     lines = [repr(line) for line in operation.forward.splitlines(keepends=True)]
     return [f"sqlfile.execute({chr(10).join(lines)})"] if lines else []
+
+
+@renderers.dispatch_for(CreatePrimaryKeyOp, replace=True)
+def _render_primary_key(_: AutogenContext, operation: CreatePrimaryKeyOp) -> str:
+    """Write down what Alembic has an operation for, but cannot write."""
+    name, table, columns = operation.constraint_name, operation.table_name, list(operation.columns)
+    return f"op.create_primary_key({name!r}, {table!r}, {columns!r})"
+
+
+_render_altered_column = renderers.dispatch(AlterColumnOp)
+
+
+@renderers.dispatch_for(AlterColumnOp, replace=True)
+def _render_altered_identity(context: AutogenContext, operation: AlterColumnOp) -> str:
+    """Add the identity that is there: Alembic cannot change or drop it without."""
+    text: str = _render_altered_column(context, operation)
+    existing = operation.existing_server_default
+    if operation.modify_server_default is False or not isinstance(existing, GeneratedIdentity):
+        return text
+    rendered = render._render_server_default(existing, context)
+    return f"{text.removesuffix(')')}, existing_server_default={rendered})"
 
 
 @renderers.dispatch_for(OpContainer)

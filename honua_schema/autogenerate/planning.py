@@ -61,6 +61,7 @@ def plan(
         table_operations: What Alembic found to be done with tables.
         reflect: Returns a table as it is in the database.
     """
+    _complete_reflected(comparison, table_operations)
     of_objects = _ObjectPlan(comparison, list(declared), frozen, table_operations)
     of_domains = _DomainPlan(comparison, table_operations)
     of_grants = _GrantPlan(comparison, of_objects.dropped)
@@ -80,6 +81,21 @@ def plan(
         *of_grants.granting(),
     ]
     return before, after
+
+
+def _complete_reflected(comparison: Comparison, table_operations: Iterable[Any]) -> None:
+    """Add what SQLAlchemy does not reflect, and downgrade() would not restore."""
+    for operation in table_operations:
+        match operation:
+            case ops.DropConstraintOp(_reverse=ops.CreateUniqueConstraintOp() as restoring):
+                identity = Identity("constraint", operation.table_name, str(operation.constraint_name))
+                definition = comparison.deployed.get(identity, {}).get("definition", "")
+                restoring.kw |= _deferral(definition)
+
+
+def _deferral(definition: str) -> dict[str, Any]:
+    initially = {"initially": "DEFERRED"} if "INITIALLY DEFERRED" in definition else {}
+    return {"deferrable": True, **initially} if " DEFERRABLE" in definition else {}
 
 
 def _key_of(identity: Identity) -> Key:
@@ -103,7 +119,7 @@ class _ObjectPlan:
 
     @cached_property
     def current(self) -> dict[Key, SqlObject]:
-        return {(each.kind, each.table, each.name): each for each in self.declared if each.kind in IN_FILES}
+        return {each.key: each for each in self.declared if each.kind in IN_FILES}
 
     @cached_property
     def existing(self) -> set[Key]:
@@ -143,29 +159,39 @@ class _ObjectPlan:
 
     def scripts(self) -> Iterator[MigrateOperation]:
         for each in self.declared:
-            key = (each.kind, each.table, each.name)
             if each.kind != "script":
                 continue
-            if key not in self.frozen:
+            if each.key not in self.frozen:
                 yield CreateSqlObjectOp(FrozenCopy(each))
-            elif self.frozen[key].object.text != each.text:
-                yield ReplaceSqlObjectOp(FrozenCopy(each), self.frozen[key])
+            elif self.frozen[each.key].object.text != each.text:
+                yield ReplaceSqlObjectOp(FrozenCopy(each), self.frozen[each.key])
 
     def drops(self) -> Iterator[MigrateOperation]:
         copies = [self.frozen[key] for key in self.dropped if key[0] in IN_FILES]
-        by_key = {(copy.object.kind, copy.object.table, copy.object.name): copy for copy in copies}
+        by_key = {copy.object.key: copy for copy in copies}
         for each in reversed(sqlfile.in_order(copy.object for copy in copies)):
-            yield DropSqlObjectOp(by_key[each.kind, each.table, each.name])
+            yield DropSqlObjectOp(by_key[each.key])
 
     def creations(self) -> Iterator[MigrateOperation]:
         for each in sqlfile.in_order(self.current.values()):
-            key = (each.kind, each.table, each.name)
+            key = each.key
             previous = self.frozen.get(key)
             copy = previous if previous and previous.object.text == each.text else FrozenCopy(each)
             if key in self.changed and key not in self.dropped and previous:
                 yield ReplaceSqlObjectOp(copy, previous)
+                yield from self._comment_removals(key)
             elif key not in self.existing or key in self.dropped | self.changed:
                 yield CreateSqlObjectOp(copy)
+
+    def _comment_removals(self, key: Key) -> Iterator[MigrateOperation]:
+        """Yield what CREATE OR REPLACE leaves undone: a comment stays when the new text has none."""
+        for difference in self.comparison.differences:
+            identity = difference.identity
+            one_has_none = None in {difference.declared, difference.found}
+            if difference.aspect == "comment" and one_has_none and key in _owners_of(identity):
+                remove = statements.remove_comment(identity)
+                forward, backward = (remove, "") if difference.declared is None else ("", remove)
+                yield ExecuteStatementsOp(identity, "comment", forward, backward)
 
     def policy_drops(self) -> Iterator[MigrateOperation]:
         for identity, properties in self._policy_items(self.comparison.deployed):
@@ -322,6 +348,9 @@ def _replace(
         # Not everything is reflected, exclusion constraints are not.
         yield _replace_constraint(identity, difference)
         return
+    if isinstance(found, sa.UniqueConstraint):
+        deferral = _deferral(str(difference.found))
+        found.deferrable, found.initially = deferral.get("deferrable"), deferral.get("initially")
     if isinstance(found, sa.Index):
         yield ops.DropIndexOp.from_index(found)
     elif isinstance(found, sa.Constraint):

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from honua_schema import sqlfile
-from honua_schema.autogenerate import planning
+from honua_schema.autogenerate import expressions, planning
 from honua_schema.autogenerate.comparison import compare
 from honua_schema.autogenerate.operations import FrozenCopy, flatten
 from honua_schema.models import Base
@@ -69,6 +69,8 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         reflect,
     )
     upgrade.ops = [*before, *upgrade.ops, *after]
+    implementation: Any = context.migration_context.impl
+    implementation.render_ddl_sql_expr = expressions.write_down
     return PriorityDispatchResult.CONTINUE
 
 
@@ -83,7 +85,7 @@ def frozen_copies(scripts: ScriptDirectory | None) -> dict[Key, FrozenCopy]:
     else:
         revisions = [script.revision for script in reversed(list(scripts.walk_revisions()))]
     return {
-        (each.kind, each.table, each.name): FrozenCopy(each, revision)
+        each.key: FrozenCopy(each, revision)
         for revision in revisions
         for each in sqlfile.load_objects(sqlfile.FROZEN / revision)
     }

@@ -15,6 +15,7 @@ from alembic.script import write_hooks
 
 from honua_schema import sqlfile
 from honua_schema.autogenerate.advice import QUESTIONS, advise_all, fill_in
+from honua_schema.autogenerate.comparison import compare
 from honua_schema.autogenerate.operations import AdvisedOp, SqlObjectOp, flatten
 from honua_schema.errors import SchemaError
 
@@ -58,9 +59,7 @@ def process_directives(context: MigrationContext, _: object, directives: list[Mi
     if arguments["autogenerate"]:
         operations = flatten(draft.upgrade_ops_list[0])
         if not operations:
-            revision_context.config.print_stdout(
-                "The database is what the models and the SQL files declare: no revision is written."
-            )
+            revision_context.config.print_stdout("%s", _why_none_is_written(context))
             directives.clear()
             return
         advice = advise_all(operations)
@@ -75,6 +74,21 @@ def process_directives(context: MigrationContext, _: object, directives: list[Mi
 
     write_hooks.register(HOOK)(finish)
     scripts.hooks = [*scripts.hooks, {"type": HOOK, "_hook_name": HOOK}]
+
+
+def _why_none_is_written(context: MigrationContext) -> str:
+    if context.connection is None:
+        raise TypeError("the comparison needs a database")
+    remaining = [
+        str(each)
+        for each in compare(context.connection).differences
+        # An application may have tables of its own.
+        if each.aspect != "existence" or each.declared is not None
+    ]
+    if not remaining:
+        return "The database is what the models and the SQL files declare: no revision is written."
+    reason = "No revision is written: there is no operation that does away with these differences."
+    return "\n".join([reason, *remaining, "Undo the change, or write a revision by hand."])
 
 
 def _comment(container: OpContainer, comments: Mapping[int, list[str]]) -> None:

@@ -11,11 +11,11 @@ from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.exc import DBAPIError
 
 from honua_schema import database, locking, sqlfile
+from honua_schema.autogenerate import expressions
 from honua_schema.autogenerate.catalog import DEPLOYED, Schemas, statement
 from honua_schema.declared import create_all
 from honua_schema.errors import SchemaError
@@ -97,7 +97,7 @@ class _Recorder(MockConnection):
     """Takes the place of a connection, and keeps what it is told to execute."""
 
     def __init__(self) -> None:
-        dialect = PGDialect_psycopg(paramstyle="named")  # type: ignore[no-untyped-call]  # else % is doubled
+        dialect = expressions.new_dialect()
         super().__init__(dialect, lambda ddl, *_: self.statements.append(str(ddl.compile(dialect=dialect))))
         self.statements: list[str] = []
 

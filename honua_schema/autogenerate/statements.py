@@ -69,6 +69,15 @@ def grants_of_new(identity: Identity, properties: Properties) -> str | None:
     return _change_grants(identity, before, properties.get("grants", ""))
 
 
+def remove_comment(identity: Identity) -> str:
+    """Return the statement that removes the comment of an object.
+
+    Args:
+        identity: The object.
+    """
+    return f"COMMENT ON {identity.kind.upper()} {_reference(identity)} IS NULL;"
+
+
 def create_partition(identity: Identity, properties: Properties) -> str:
     """Return the statement that creates a partition.
 
@@ -109,7 +118,12 @@ def _literal(text: str) -> str:
 
 
 def _reference(identity: Identity) -> str:
-    return f"{identity.name} ON {identity.table}" if identity.kind == "constraint" else identity.name
+    match identity.kind:
+        case "constraint" | "trigger":
+            return f"{identity.name} ON {identity.table}"
+        case "column":
+            return f"{identity.table}.{identity.name}"
+    return identity.name
 
 
 def _alter_column(identity: Identity) -> str:

@@ -75,6 +75,48 @@ class Label(Base):
     )
 
 '''
+# A driver doubles the sign % and text() takes a colon for a parameter, unless a backslash is before it.
+SIGN_OF_CUSTOMER = r"""
+    motto: Mapped[String50] = mapped_column(server_default=text("'50% \\:off'"), comment="50% :x")
+
+"""
+RULES_OF_CUSTOMER = r"""
+        CheckConstraint("contact_name <> '100% \\:all'", name="share"),
+        index(
+            "ix_customers_share", text("replace(motto::text, '%'::text, 'x'::text)"), "tier",
+            where="motto <> '5%'", serves="-",
+        ),
+"""
+SIGNS = r'''
+class Sign(Base):
+    """A thing with signs in it."""
+
+    __tablename__ = "signs"
+
+    id: Mapped[GeneratedNumber] = mapped_column(comment="-")
+    share: Mapped[String50] = mapped_column(server_default=text("'50% \\:off'"), comment="50% :x")
+    facts: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default=text("'{\"share\"\\:1, \"of\"\\:\"100%\"}'::jsonb"), comment="-"
+    )
+
+    __table_args__ = (CheckConstraint("share <> '100% \\:all'", name="share"), {"comment": "50%"})
+
+'''
+DEFERRED = ', deferrable=True, initially="DEFERRED"'
+UNIQUE_TURN = f'UniqueConstraint("turn", name="uq_places_turn"{DEFERRED}), '
+PLACES = f'''
+class Place(Base):
+    """A place in a row."""
+
+    __tablename__ = "places"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="-")
+    kind: Mapped[int] = mapped_column(autoincrement=False, comment="-")
+    turn: Mapped[int] = mapped_column(Identity(start=5), comment="-")
+
+    __table_args__ = ({UNIQUE_TURN}{{"comment": "-"}},)
+
+'''
 COUNT_BUILDS = """\
 CREATE OR REPLACE FUNCTION count_builds(p_customer_id varchar) RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -90,6 +132,7 @@ CREATE OR REPLACE VIEW urgent_builds WITH (security_invoker = true) AS
 SELECT a.id, a.customer_id FROM active_builds AS a WHERE a.priority > 8;
 
 COMMENT ON VIEW urgent_builds IS 'Builds that are waited for';
+COMMENT ON COLUMN urgent_builds.id IS 'The build';
 """
 GUARD = """\
 CREATE OR REPLACE TRIGGER build_manifests_note_change
@@ -139,6 +182,10 @@ def write(path: str, text: str) -> Edit:
     return lambda project: project.write(path, text)
 
 
+def append(path: str, text: str) -> Edit:
+    return lambda project: project.write(path, (project.package / path).read_text(encoding="utf-8") + text)
+
+
 def remove(path: str) -> Edit:
     return lambda project: project.remove(path)
 
@@ -149,6 +196,13 @@ def together(*edits: Edit) -> Edit:
             each(project)
 
     return edit
+
+
+def touch(table: str) -> str:
+    return (
+        f"CREATE OR REPLACE TRIGGER touch BEFORE UPDATE ON {table}\n"
+        "    FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();\n"
+    )
 
 
 def add_to_customer(line: str) -> Edit:
@@ -163,6 +217,20 @@ NICKNAME = 'nickname: Mapped[String50 | None] = mapped_column(comment="What peop
 GRADE = 'grade: Mapped[Tier] = mapped_column(enum_type(Tier), server_default="core", comment="-")'
 GRADE_CHECK = '        one_of("grade", Tier),\n'
 CUSTOMER_CHECKS = '        one_of("subscription_status", SubscriptionStatus),\n'
+
+COMMENT_OF_FUNCTION = "COMMENT ON FUNCTION count_builds IS 'The builds of a customer.';\n"
+COMMENTS_OF_VIEW = (
+    "COMMENT ON VIEW urgent_builds IS 'Builds that are waited for';\n"
+    "COMMENT ON COLUMN urgent_builds.id IS 'The build';\n"
+)
+COMMENT_OF_TRIGGER = "COMMENT ON TRIGGER build_manifests_note_change ON build_manifests IS 'For the test';\n"
+COMMENTED = (
+    write("sql/core/count_builds.sql", COUNT_BUILDS),
+    write("sql/build_queue/urgent_builds.sql", URGENT_BUILDS),
+    write("sql/intake/build_manifests_note_change.sql", GUARD),
+    insert(PRIVILEGES, "enforce_registry_limit = []", "count_builds = []\n"),
+    insert(PRIVILEGES, "conversation_performance_summary = [", "urgent_builds = []\n"),
+)
 
 CHANGES = {
     "add a column": Change(add_to_customer(NICKNAME), ('op.add_column(\n        "customers"',)),
@@ -306,6 +374,37 @@ CHANGES = {
             "op.create_unique_constraint(",
         ),
     ),
+    "change a primary key": Change(
+        replace(
+            CORE, "kind: Mapped[int] = mapped_column(", "kind: Mapped[int] = mapped_column(primary_key=True, "
+        ),
+        (
+            "Nobody can use places while the index of this constraint is built",
+            'op.create_primary_key("pk_places", "places", ["number", "kind"])',
+            'op.create_primary_key("pk_places", "places", ["number"])',
+        ),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "change how numbers are generated": Change(
+        replace(CORE, "Identity(start=5)", "Identity(always=True, start=10, increment=2)"),
+        ("op.alter_column(", "existing_server_default=sa.Identity("),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "let numbers not be generated any more": Change(
+        replace(CORE, "Identity(start=5), ", ""),
+        ("op.alter_column(", "server_default=None", "existing_server_default=sa.Identity("),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "check a unique constraint at once": Change(
+        replace(CORE, UNIQUE_TURN, UNIQUE_TURN.replace(DEFERRED, "")),
+        ("op.create_unique_constraint(", "deferrable=True", 'initially="DEFERRED"'),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
+    "remove a unique constraint that is checked at the end": Change(
+        replace(CORE, UNIQUE_TURN, ""),
+        ("op.drop_constraint(", "deferrable=True", 'initially="DEFERRED"'),
+        prepare=insert(CORE, "class License(Base):", PLACES),
+    ),
     "change what a deletion does": Change(
         replace(
             QUEUE,
@@ -321,6 +420,27 @@ CHANGES = {
     "change storage options": Change(
         replace(QUEUE, '"fillfactor": "80",', '"fillfactor": "70",'),
         ("ALTER TABLE build_queue RESET (fillfactor, ", "SET (fillfactor=70, "),
+    ),
+    "write percent signs and colons": Change(
+        together(
+            insert(CORE, FIRST_RELATIONSHIP_OF_CUSTOMER, SIGN_OF_CUSTOMER),
+            insert(CORE, CUSTOMER_CHECKS, RULES_OF_CUSTOMER),
+            insert(CORE, "class License(Base):", SIGNS),
+        ),
+        (r"50% \\:off", r'"share"\\:1', r"100% \\:all"),
+    ),
+    "take percent signs and colons away": Change(
+        together(
+            replace(CORE, SIGN_OF_CUSTOMER, ""),
+            replace(CORE, RULES_OF_CUSTOMER, ""),
+            replace(CORE, SIGNS, ""),
+        ),
+        ('op.drop_column("customers", "motto")',),
+        prepare=together(
+            insert(CORE, FIRST_RELATIONSHIP_OF_CUSTOMER, SIGN_OF_CUSTOMER),
+            insert(CORE, CUSTOMER_CHECKS, RULES_OF_CUSTOMER),
+            insert(CORE, "class License(Base):", SIGNS),
+        ),
     ),
     "add a table": Change(
         insert(CORE, "class License(Base):", LABELS.lstrip() + "\n\n"),
@@ -420,13 +540,24 @@ CHANGES = {
             'sqlfile.create("{previous}/build_queue/urgent_builds.sql")',
             "GRANT SELECT ON active_builds TO honua_app",
         ),
-        prepare=write("sql/build_queue/urgent_builds.sql", "-- requires: active_builds\n" + URGENT_BUILDS),
+        prepare=together(
+            write("sql/build_queue/urgent_builds.sql", "-- requires: active_builds\n" + URGENT_BUILDS),
+            insert(PRIVILEGES, "conversation_performance_summary = [", "urgent_builds = []\n"),
+        ),
         frozen={"build_queue/active_builds.sql"},
     ),
     "add a trigger": Change(
         write("sql/intake/build_manifests_note_change.sql", GUARD),
         ('sqlfile.create("{revision}/intake/build_manifests_note_change.sql")',),
         frozen={"intake/build_manifests_note_change.sql"},
+    ),
+    "add two triggers of the same name": Change(
+        together(
+            write("sql/core/touch.sql", touch("licenses")),
+            write("sql/intake/touch.sql", touch("conversations")),
+        ),
+        ('sqlfile.create("{revision}/core/touch.sql")', 'sqlfile.create("{revision}/intake/touch.sql")'),
+        frozen={"core/touch.sql", "intake/touch.sql"},
     ),
     "change when a trigger fires": Change(
         replace(
@@ -440,6 +571,34 @@ CHANGES = {
     "remove a trigger": Change(
         remove("sql/system/audit_log_no_truncate.sql"),
         ('sqlfile.drop("006/system/audit_log_no_truncate.sql")',),
+    ),
+    "take comments away": Change(
+        together(
+            replace("sql/core/count_builds.sql", COMMENT_OF_FUNCTION, ""),
+            replace("sql/build_queue/urgent_builds.sql", COMMENTS_OF_VIEW, ""),
+            replace("sql/intake/build_manifests_note_change.sql", COMMENT_OF_TRIGGER, ""),
+        ),
+        (
+            "COMMENT ON FUNCTION count_builds(character varying) IS NULL;",
+            "COMMENT ON VIEW urgent_builds IS NULL;",
+            "COMMENT ON COLUMN urgent_builds.id IS NULL;",
+            "COMMENT ON TRIGGER build_manifests_note_change ON build_manifests IS NULL;",
+        ),
+        prepare=together(*COMMENTED),
+    ),
+    "add comments": Change(
+        together(
+            append("sql/core/count_builds.sql", COMMENT_OF_FUNCTION),
+            append("sql/build_queue/urgent_builds.sql", COMMENTS_OF_VIEW),
+            append("sql/intake/build_manifests_note_change.sql", COMMENT_OF_TRIGGER),
+        ),
+        ("def downgrade()", "COMMENT ON TRIGGER build_manifests_note_change ON build_manifests IS NULL;"),
+        prepare=together(
+            *COMMENTED,
+            replace("sql/core/count_builds.sql", COMMENT_OF_FUNCTION, ""),
+            replace("sql/build_queue/urgent_builds.sql", COMMENTS_OF_VIEW, ""),
+            replace("sql/intake/build_manifests_note_change.sql", COMMENT_OF_TRIGGER, ""),
+        ),
     ),
     "change which rows a role sees": Change(
         replace(

@@ -7,10 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from honua_schema import sqlfile
+from honua_schema.errors import SchemaError
+
 if TYPE_CHECKING:
     from tests.autogenerate.conftest import ProjectCopy
 
 CUSTOMER = "models/core.py"
+PRIVILEGES = "sql/system/privileges.toml"
 CHECKS = '        one_of("subscription_status", SubscriptionStatus),\n'
 NEW_INDEX = '        index("ix_customers_name", text("lower(contact_name)"), serves="a test"),\n'
 
@@ -31,6 +37,21 @@ def test_nothing_to_do_writes_nothing_and_says_so(project: ProjectCopy) -> None:
     assert project.revisions() == before
 
 
+def test_a_difference_that_no_operation_does_away_with_is_named(project: ProjectCopy) -> None:
+    comment = "Name of the person to write to"
+    line = f'    contact_name: Mapped[String255 | None] = mapped_column(comment="{comment}")\n'
+    project.replace(CUSTOMER, line, "")
+    project.insert(
+        CUSTOMER, '    license: Mapped[License | None] = relationship(back_populates="customer"', line
+    )
+    before = project.revisions()
+    output = project.alembic("revision", "--autogenerate", "-m", "nothing")
+    assert "The database is what the models" not in output
+    assert "No revision is written: there is no operation" in output
+    assert "table customers: order of columns" in output
+    assert project.revisions() == before
+
+
 def test_a_database_that_is_not_at_the_newest_revision_is_refused(project: ProjectCopy) -> None:
     project.alembic("downgrade", "-1")
     output = alembic_in_vain(project, "revision", "--autogenerate", "-m", "new")
@@ -47,8 +68,56 @@ def test_an_sql_file_that_postgresql_refuses_is_named(project: ProjectCopy) -> N
     project.write(
         "sql/core/wrong.sql", "CREATE OR REPLACE VIEW wrong AS SELECT c.nothing FROM customers AS c;\n"
     )
+    project.insert(PRIVILEGES, "conversation_performance_summary = [", "wrong = []\n")
     output = alembic_in_vain(project, "revision", "--autogenerate", "-m", "new")
     assert "PostgreSQL refuses sql/core/wrong.sql: column c.nothing does not exist" in output
+
+
+@pytest.mark.parametrize("kind", ["function", "view"])
+def test_an_object_that_the_manifest_does_not_list_is_refused(project: ProjectCopy, kind: str) -> None:
+    name = {"function": "tier_rank", "view": "active_builds"}[kind]
+    manifest = project.package / PRIVILEGES
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    project.write(PRIVILEGES, "".join(line for line in lines if not line.startswith(f"{name} = ")))
+    for command in ("alembic check", "alembic revision --autogenerate -m new", "honua_schema verify"):
+        finished = project.run("-m", *command.split())
+        assert finished.returncode != 0
+        output = finished.stdout + finished.stderr
+        assert "Traceback" not in output
+        assert f"privileges.toml does not list the {kind} {name}" in output
+        assert f"Add it to [{kind}s]" in output
+
+
+def test_two_files_that_declare_the_same_are_refused(project: ProjectCopy) -> None:
+    text = (project.package / "sql" / "core" / "tier_rank.sql").read_text(encoding="utf-8")
+    project.write("sql/intake/tier_rank.sql", text)
+    output = alembic_in_vain(project, "check")
+    assert "sql/core/tier_rank.sql and sql/intake/tier_rank.sql declare the same function" in output
+    assert "Keep one" in output
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE FUNCTION wrong() RETURNS integer LANGUAGE sql RETURN 1;",
+        "create or replace function wrong() RETURNS integer LANGUAGE sql RETURN 1;",
+        "CREATE OR REPLACE PROCEDURE wrong() LANGUAGE sql AS 'SELECT 1';",
+        "CREATE MATERIALIZED VIEW wrong AS SELECT 1 AS number;",
+        "CREATE CONSTRAINT TRIGGER wrong AFTER INSERT ON customers FOR EACH ROW EXECUTE FUNCTION suppress();",
+    ],
+)
+def test_a_file_that_makes_something_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, statement: str
+) -> None:
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "wrong.sql").write_text(f"-- requires: customers\n{statement}\n")
+    frozen = sqlfile.load_objects(tmp_path)
+    assert [each.kind for each in frozen] == ["script"]
+
+    monkeypatch.setattr(sqlfile, "CURRENT", tmp_path)
+    with pytest.raises(SchemaError, match=r"(?i)sql/core/wrong\.sql cannot .* CREATE") as raised:
+        sqlfile.load_objects(tmp_path)
+    assert "CREATE OR REPLACE FUNCTION" in raised.value.remedy
 
 
 def test_check_names_what_is_missing(project: ProjectCopy) -> None:
