@@ -64,13 +64,15 @@ def plan(
     _complete_reflected(comparison, table_operations)
     of_objects = _ObjectPlan(comparison, list(declared), frozen, table_operations)
     of_domains = _DomainPlan(comparison, table_operations)
-    of_grants = _GrantPlan(comparison, of_objects.dropped)
+    dropped_tables = _dropped_tables(table_operations)
+    of_grants = _GrantPlan(comparison, of_objects.dropped, dropped_tables)
     before = [
         *of_objects.scripts(),
         *of_grants.restoring_in_downgrade(),
         *of_objects.policy_drops(),
         *of_objects.drops(),
         *of_domains.creations(),
+        *_restoring_tables(comparison, dropped_tables),
     ]
     after = [
         *_plan_tables(comparison, table_operations, reflect),
@@ -85,17 +87,42 @@ def plan(
 
 def _complete_reflected(comparison: Comparison, table_operations: Iterable[Any]) -> None:
     """Add what SQLAlchemy does not reflect, and downgrade() would not restore."""
+
+    def deferral_of(table: str, name: object) -> dict[str, Any]:
+        constraint = comparison.deployed.get(Identity("constraint", table, str(name)), {})
+        return _deferral(constraint.get("definition", ""))
+
     for operation in table_operations:
         match operation:
             case ops.DropConstraintOp(_reverse=ops.CreateUniqueConstraintOp() as restoring):
-                identity = Identity("constraint", operation.table_name, str(operation.constraint_name))
-                definition = comparison.deployed.get(identity, {}).get("definition", "")
-                restoring.kw |= _deferral(definition)
+                restoring.kw |= deferral_of(operation.table_name, operation.constraint_name)
+            case ops.DropTableOp(table_name=name, _reverse=ops.CreateTableOp() as restoring):
+                if key := comparison.deployed.get(Identity("table", None, name), {}).get("partition key"):
+                    operation.table_kw["postgresql_partition_by"] = key
+                for each in restoring.columns:
+                    if isinstance(each, sa.UniqueConstraint):
+                        _defer(each, deferral_of(name, each.name))
+
+
+def _dropped_tables(table_operations: Iterable[Any]) -> set[str]:
+    return {each.table_name for each in table_operations if isinstance(each, ops.DropTableOp)}
+
+
+def _restoring_tables(comparison: Comparison, tables: Collection[str]) -> Iterator[MigrateOperation]:
+    """Yield what downgrade() needs beyond Alembic's create_table; upgrade() drops it with the table."""
+    for identity, deployed in comparison.deployed.items():
+        if identity.kind == "table" and (identity.name in tables or identity.table in tables):
+            for aspect, statement in _beyond_create_table(identity, deployed):
+                yield ExecuteStatementsOp(identity, aspect, "", statement)
 
 
 def _deferral(definition: str) -> dict[str, Any]:
     initially = {"initially": "DEFERRED"} if "INITIALLY DEFERRED" in definition else {}
     return {"deferrable": True, **initially} if " DEFERRABLE" in definition else {}
+
+
+def _defer(constraint: sa.UniqueConstraint, deferral: Mapping[str, Any]) -> None:
+    constraint.deferrable, constraint.initially = deferral.get("deferrable"), deferral.get("initially")
 
 
 def _key_of(identity: Identity) -> Key:
@@ -216,12 +243,12 @@ class _ObjectPlan:
     def _policies(self, catalog: Catalog) -> set[Key]:
         return {_key_of(identity) for identity, _ in self._policy_items(catalog)}
 
-    @staticmethod
-    def _policy_items(catalog: Catalog) -> list[tuple[Identity, Properties]]:
+    def _policy_items(self, catalog: Catalog) -> list[tuple[Identity, Properties]]:
+        tables = Base.metadata.tables.keys() | _dropped_tables(self.table_operations)
         return [
             (identity, properties)
             for identity, properties in catalog.items()
-            if identity.kind == "policy" and identity.table in Base.metadata.tables
+            if identity.kind == "policy" and identity.table in tables
         ]
 
 
@@ -328,13 +355,18 @@ def _complete_table(identity: Identity, comparison: Comparison) -> Iterator[Migr
     declared = comparison.declared.get(identity)
     if declared is None or identity in comparison.deployed:
         return
+    for aspect, statement in _beyond_create_table(identity, declared):
+        backward = f"DROP TABLE {identity.name};" if aspect == "existence" else ""
+        yield ExecuteStatementsOp(identity, aspect, statement, backward)
+
+
+def _beyond_create_table(identity: Identity, properties: Properties) -> Iterator[tuple[str, str]]:
+    """Yield, by aspect, the statements that create_table leaves out."""
     if identity.is_partition:
-        forward = statements.create_partition(identity, declared)
-        yield ExecuteStatementsOp(identity, "existence", forward, f"DROP TABLE {identity.name};")
+        yield "existence", statements.create_partition(identity, properties)
     for aspect in ("row security", "row security for the owner"):
-        if declared[aspect] not in {"DISABLED", "NOT FORCED"}:
-            forward = statements.alter(identity, aspect, {}, declared) or ""
-            yield ExecuteStatementsOp(identity, aspect, forward, "")
+        if properties[aspect] not in {"DISABLED", "NOT FORCED"}:
+            yield aspect, statements.alter(identity, aspect, {}, properties) or ""
 
 
 def _replace(
@@ -349,8 +381,7 @@ def _replace(
         yield _replace_constraint(identity, difference)
         return
     if isinstance(found, sa.UniqueConstraint):
-        deferral = _deferral(str(difference.found))
-        found.deferrable, found.initially = deferral.get("deferrable"), deferral.get("initially")
+        _defer(found, _deferral(str(difference.found)))
     if isinstance(found, sa.Index):
         yield ops.DropIndexOp.from_index(found)
     elif isinstance(found, sa.Constraint):
@@ -470,10 +501,12 @@ class _GrantPlan:
 
     comparison: Comparison
     recreated: Collection[Key]
+    dropped_tables: Collection[str]
 
     def restoring_in_downgrade(self) -> Iterator[MigrateOperation]:
         for identity, deployed in self.comparison.deployed.items():
-            if self._is_recreated(identity) and (grants := statements.grants_of_new(identity, deployed)):
+            is_restored = self._is_recreated(identity) or self._is_of_dropped_table(identity)
+            if is_restored and (grants := statements.grants_of_new(identity, deployed)):
                 yield ExecuteStatementsOp(identity, "grants", "", grants)
 
     def granting(self) -> Iterator[MigrateOperation]:
@@ -489,3 +522,8 @@ class _GrantPlan:
 
     def _is_recreated(self, identity: Identity) -> bool:
         return any(key in self.recreated for key in _owners_of(identity))
+
+    def _is_of_dropped_table(self, identity: Identity) -> bool:
+        name = identity.name if identity.kind == "table" else identity.table
+        owner = self.comparison.deployed[identity].get("owned by", "").partition(".")[0]
+        return not {name, identity.table, owner}.isdisjoint(self.dropped_tables)

@@ -117,6 +117,17 @@ class Place(Base):
     __table_args__ = ({UNIQUE_TURN}{{"comment": "-"}},)
 
 '''
+PRIVILEGES_OF_PLACES = """
+[tables.places.honua_app]
+rows = "places.number > 5"
+select = "number"
+insert = "*"
+
+[tables.places.honua_readonly]
+rows = "true"
+select = "*"
+
+"""
 COUNT_BUILDS = """\
 CREATE OR REPLACE FUNCTION count_builds(p_customer_id varchar) RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -454,6 +465,24 @@ CHANGES = {
         replace(CORE, LABELS.lstrip() + "\n\n", ""),
         ("labels is lost with all that is in it", 'op.drop_table("labels")'),
         prepare=insert(CORE, "class License(Base):", LABELS.lstrip() + "\n\n"),
+    ),
+    "remove a partitioned table": Change(
+        replace(QUEUE, NOTES.lstrip() + "\n\n", ""),
+        ('op.drop_table("build_notes")', "RANGE (noted_at)", "PARTITION OF build_notes DEFAULT"),
+        prepare=insert(QUEUE, "@rules_in_domains\nclass BuildResult(Base):", NOTES.lstrip() + "\n\n"),
+    ),
+    "remove a table that roles may use": Change(
+        together(replace(CORE, PLACES, ""), replace(PRIVILEGES, PRIVILEGES_OF_PLACES, "")),
+        (
+            'op.drop_table("places")',
+            "ALTER TABLE places ENABLE ROW LEVEL SECURITY;",
+            "CREATE POLICY honua_app_select ON places",
+            "GRANT SELECT (number) ON places TO honua_app;",
+        ),
+        prepare=together(
+            insert(CORE, "class License(Base):", PLACES),
+            insert(PRIVILEGES, "[views]", PRIVILEGES_OF_PLACES),
+        ),
     ),
     "change the body of a function": Change(
         replace("sql/core/tier_rank.sql", "'asp'], p_tier::text)", "'asp', 'best'], p_tier::text)"),
