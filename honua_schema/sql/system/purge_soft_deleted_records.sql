@@ -102,5 +102,5 @@ $$;
 COMMENT ON FUNCTION purge_soft_deleted_records IS
     'Removes customers, cache entries, manifests and artifacts that were deleted softly p_purge_after_days times '
     '24 hours ago or earlier, with all that belongs to them, at most p_limit per table. Returns a row per table; what '
-    'a customer takes along is not counted. The customer system stays. Errors: 22023 when the days are NULL or not '
-    'between 1 and 36500, or the limit is less than 1.';
+    'a customer takes along is not counted. The customer system stays, and so do, for now, customers with '
+    'running builds. Errors: 22023 when the days are NULL or not between 1 and 36500, or the limit is less than 1.';
