@@ -135,7 +135,7 @@ class Keyring:
         except OSError as error:
             raise SecretError(f"The keys cannot be read: {error.strerror}: {path}.") from error
         except UnicodeDecodeError:
-            # The error has what the file holds.
+            # Python's own error shows what the file holds.
             raise SecretError(
                 f"{path} holds bytes that are no text.",
                 "Write each key as a key id, a colon and what `openssl rand -base64 32` prints.",
@@ -225,7 +225,7 @@ def encrypt(keyring: Keyring, secret: str, place: Place) -> str:
     try:
         data = secret.encode()
     except UnicodeEncodeError:
-        # The error has the secret.
+        # Python's own error shows the secret.
         raise SecretError(
             f"The secret for {place.table}.{place.column} has characters that are half of one (surrogates).",
             "Decode it from bytes without errors='surrogateescape'.",

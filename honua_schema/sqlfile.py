@@ -8,7 +8,7 @@ from __future__ import annotations
 import graphlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from alembic import op
@@ -171,6 +171,16 @@ def in_order(objects: Iterable[SqlObject]) -> list[SqlObject]:
     )
     rank = {key: position for position, key in enumerate(graph.static_order())}
     return sorted(by_key.values(), key=lambda each: (KINDS.index(each.kind), rank[each.key]))
+
+
+def keep_for_owner(*paths: str) -> None:
+    """Let nobody but the owner call functions: by itself PostgreSQL lets everybody.
+
+    Args:
+        paths: Frozen copies of functions, as for `create`.
+    """
+    names = ", ".join(PurePosixPath(path).stem for path in paths)
+    execute(f"REVOKE EXECUTE ON FUNCTION {names} FROM PUBLIC;")
 
 
 def execute_on(connection: Connection, sql: str) -> None:

@@ -69,6 +69,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         reflect,
     )
     upgrade.ops = [*before, *upgrade.ops, *after]
+    # Alembic's own writes SQL as the driver takes it, with each % doubled.
     implementation: Any = context.migration_context.impl
     implementation.render_ddl_sql_expr = expressions.write_down
     return PriorityDispatchResult.CONTINUE

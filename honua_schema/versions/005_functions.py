@@ -98,15 +98,11 @@ TRIGGERS = (
     "005/intake/conversations_update_updated_at.sql",
 )
 
-OWNERS_ALONE = "REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC;".format(
-    ", ".join(file.rpartition("/")[2].removesuffix(".sql") for file in FUNCTIONS)
-)
-
 
 def upgrade() -> None:
     """Create the functions, which are their owner's alone until roles are there, then the triggers."""
     sqlfile.create(*FUNCTIONS)
-    sqlfile.execute(OWNERS_ALONE)
+    sqlfile.keep_for_owner(*FUNCTIONS)
     sqlfile.create(*TRIGGERS)
 
 

@@ -39,10 +39,6 @@ TRIGGERS = (
     "006/system/audit_log_no_truncate.sql",
 )
 
-OWNERS_ALONE = "REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC;".format(
-    ", ".join(file.rpartition("/")[2].removesuffix(".sql") for file in FUNCTIONS)
-)
-
 
 def upgrade() -> None:
     """Create the log, and the triggers that write it and keep it."""
@@ -118,7 +114,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_log_row_id", "audit_log", ["row_id", "occurred_at"], unique=False)
     sqlfile.create(*FUNCTIONS)
-    sqlfile.execute(OWNERS_ALONE)
+    sqlfile.keep_for_owner(*FUNCTIONS)
     sqlfile.create(*TRIGGERS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from build_queue.driver import Queue, at_once, until_serialized
+from build_queue.driver import Queue, at_once, until_serialized, wait_until_blocked
 from builders import add_license
 
 if TYPE_CHECKING:
@@ -221,6 +222,22 @@ def test_an_order_for_which_a_slot_is_free_is_ready_at_once_and_written_once(
     takes_the_slot = not theirs and other.get("status") in ("queued", "building")
     assert build.admission == ("waiting" if takes_the_slot else "ready")
     assert build.updated_at == build.created_at
+
+
+def test_the_key_of_a_build_that_is_just_being_deleted_is_no_way_around_the_limits(
+    queue: Queue, connect: Connect
+) -> None:
+    customer = queue.customer(max_concurrent_builds=1)
+    ended = queue.order(customer, idempotency_key="order-1", status="success")
+    queue.order(customer)
+    deleting = connect(autocommit=False)
+    deleting.execute("DELETE FROM build_queue WHERE id = %s", [ended])
+    with ThreadPoolExecutor() as pool:
+        ordered = pool.submit(queue.order, customer, idempotency_key="order-1")
+        wait_until_blocked(Queue(deleting))
+        deleting.commit()
+
+    assert queue.build(ordered.result()).admission == "waiting"
 
 
 def test_one_order_sent_sixteen_times_at_once_is_queued_once(queue: Queue, connect: Connect) -> None:

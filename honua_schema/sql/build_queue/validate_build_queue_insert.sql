@@ -26,14 +26,14 @@ BEGIN
         v_license := lock_license(NEW.customer_id);
     END IF;
 
-    -- An order sent twice is answered by its unique key, not by the quota. Two conditions, for one with a query in
-    -- it is run as a query whatever comes before that.
+    -- An order sent twice is answered by its unique key, not by the quota. The lock sees to it that the key stays; who
+    -- is just deleting it is not waited for.
     IF NEW.idempotency_key IS NOT NULL THEN
-        IF EXISTS (
-            SELECT
-            FROM build_queue AS b
-            WHERE b.customer_id = NEW.customer_id AND b.idempotency_key = NEW.idempotency_key
-        ) THEN
+        PERFORM
+        FROM build_queue AS b
+        WHERE b.customer_id = NEW.customer_id AND b.idempotency_key = NEW.idempotency_key
+        FOR KEY SHARE SKIP LOCKED;
+        IF FOUND THEN
             RETURN NEW;
         END IF;
     END IF;

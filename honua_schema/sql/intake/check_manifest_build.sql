@@ -12,7 +12,8 @@ BEGIN
             SELECT b.customer_id FROM build_queue AS b WHERE b.id = NEW.deployment_id FOR KEY SHARE
         ) IS NOT DISTINCT FROM NEW.customer_id;
     ELSE
-        -- Waits for those who are pointing a manifest at the build.
+        -- Waits for those who are pointing a manifest at the build. build_queue_hold_customer does so too, but
+        -- fires later: triggers fire in order of their names.
         PERFORM FROM build_queue AS b WHERE b.id = NEW.id FOR UPDATE;
         v_allowed := NOT EXISTS (
             SELECT

@@ -98,6 +98,6 @@ $$;
 COMMENT ON FUNCTION ensure_log_partitions IS
     'Makes the monthly partitions (UTC) of the four log tables that are missing, for this month and p_months_ahead '
     'more, and for earlier months of which rows lie in the default partition, the newest 60 of them in a call; such '
-    'rows move, without a trigger firing. Returns what it made. Locks no table when all is there, and may run twice at once; while it works, '
-    'writers to build_queue, customers and build_cache_registry wait. Errors: 22023 when the months are NULL or not '
-    'between 0 and 120, 55P03 when others use the tables for too long.';
+    'rows move, without a trigger firing. Returns what it made. Locks no table when all is there, and may run twice '
+    'at once; while it works, writers to build_queue, customers and build_cache_registry wait. Errors: 22023 when the '
+    'months are NULL or not between 0 and 120, 55P03 when others use the tables for too long.';

@@ -73,10 +73,7 @@ BEGIN
           AND NOT EXISTS (
             SELECT
             FROM build_queue AS b
-            WHERE b.customer_id = c.customer_id
-              AND b.status IN ('queued', 'building')
-              AND b.admission = 'ready'
-              AND b.status = 'building'
+            WHERE b.customer_id = c.customer_id AND b.status = 'building'
           )
         ORDER BY c.deleted_at, c.id
         LIMIT p_limit

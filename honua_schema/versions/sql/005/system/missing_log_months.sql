@@ -35,5 +35,5 @@ $$;
 
 COMMENT ON FUNCTION missing_log_months IS
     'The months (UTC) for which a log table should have a partition and has none: this one, p_months_ahead more, and '
-    'earlier ones of which rows lie in the default partition, the newest 60 of them. Errors: 22004 for any other table, 22008 when the months '
-    'lead beyond the calendar.';
+    'earlier ones of which rows lie in the default partition, the newest 60 of them. Errors: 22004 for any other '
+    'table, 22008 when the months lead beyond the calendar.';
