@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
 from honua_schema.calls import Call, SqlFunction, first, records, value
+from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
     import datetime
     import uuid
     from decimal import Decimal
+
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,23 @@ class LicenseQuotaUsage:
     current_concurrent_builds: int
 
 
+QUOTAS = [field.name for field in fields(LicenseQuotaUsage)]
+# One query for all customers: what it answers was true at the same moment.
+QUOTA_USAGE = text("""
+    SELECT l.customer_id AS of_customer, u.*
+    FROM licenses AS l
+    CROSS JOIN LATERAL get_license_quota_usage(l.customer_id) AS u
+    WHERE CAST(:customer_id AS varchar) IS NULL OR l.customer_id = :customer_id
+    ORDER BY l.customer_id
+""")
+# To whom row security shows only some, the others would look as if they had no licence.
+SEES_ALL_LICENSES = text("""
+    SELECT NOT row_security_active('licenses') OR EXISTS (
+        SELECT FROM pg_roles AS r WHERE r.rolname = 'honua_readonly' AND pg_has_role(r.oid, 'USAGE')
+    )
+""")
+
+
 @dataclass(frozen=True)
 class ExpiredLicense:
     """A licence that was set to expired.
@@ -64,6 +86,30 @@ def get_license_quota_usage(customer_id: str) -> Call[LicenseQuotaUsage | None]:
         customer_id: The customer.
     """
     return first(records("get_license_quota_usage", LicenseQuotaUsage, customer_id=customer_id))
+
+
+def get_all_quota_usage(
+    connection: Connection, customer_id: str | None = None
+) -> dict[str, LicenseQuotaUsage]:
+    """Return what each licence allows and how much of it is in use, by customer.
+
+    Args:
+        connection: The database, as the owner of the tables or a member of honua_readonly.
+        customer_id: Only this customer; all that have a licence if None.
+
+    Raises:
+        SchemaError: The customer has no licence, or the role may not see all licences.
+    """
+    if not connection.scalar(SEES_ALL_LICENSES):
+        message = "Row security hides licences from this role."
+        raise SchemaError(message, "Connect as the owner of the tables, or as a member of honua_readonly.")
+    rows = connection.execute(QUOTA_USAGE, {"customer_id": customer_id}).mappings().all()
+    if customer_id is not None and not rows:
+        raise SchemaError(
+            f"There is no customer {customer_id} with a licence.",
+            "honua-schema quotas lists the customers that have one.",
+        )
+    return {row["of_customer"]: LicenseQuotaUsage(**{name: row[name] for name in QUOTAS}) for row in rows}
 
 
 @SqlFunction
