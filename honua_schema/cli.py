@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from honua_schema.audit import Seal
     from honua_schema.environment import Progress
+    from honua_schema.maintenance import LogPartition
     from honua_schema.runner import MigrationResult, MigrationRunner, Verification
 
 FAILED, USAGE, PENDING_OR_DRIFTED = 1, 2, 3
@@ -700,6 +701,71 @@ def print_seals(seals: Sequence[Seal]) -> None:
     print_table(
         ("After record", "Up to", "Month", "Records", "SHA-256", "State"),
         [(each.after_id, each.last_id, each.month, each.records, each.sha256, each.state) for each in seals],
+    )
+
+
+@app.command(epilog="Example: honua-schema quotas --json")
+@on_database
+def quotas(
+    target: Target,
+    customer_id: Annotated[str | None, typer.Argument(help="Only this customer; else all.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Print how much of its licence each customer uses: builds this month, running builds, registries."""
+    from honua_schema.licenses import get_all_quota_usage
+
+    with target.runner().connect() as connection, progress("Counting"):
+        usage = get_all_quota_usage(connection, customer_id)
+    if as_json:
+        print_json([{"customer_id": customer, **asdict(each)} for customer, each in usage.items()])
+        return
+
+    def limit(value: object) -> object:
+        return "unlimited" if value is None else value
+
+    print_table(
+        ("Customer", "Builds", "Limit", "Remaining", "Used %", "Running", "Limit", "Registries", "Limit"),
+        [
+            (
+                customer,
+                each.builds_this_month,
+                limit(each.max_builds_per_month),
+                limit(each.remaining_builds),
+                each.quota_utilization_percent,
+                each.current_concurrent_builds,
+                limit(each.max_concurrent_builds),
+                each.active_registries,
+                limit(each.max_registries),
+            )
+            for customer, each in usage.items()
+        ],
+    )
+
+
+@app.command(epilog="Example: honua-schema partitions --json")
+@on_database
+def partitions(target: Target, *, as_json: AsJson = False) -> None:
+    """Print the monthly partitions of the log tables, and whether rows lie in the default ones."""
+    from honua_schema.maintenance import get_log_partitions
+
+    with target.runner().connect() as connection:
+        found = get_log_partitions(connection)
+    if as_json:
+        print_json(found)
+        return
+
+    def default(each: LogPartition) -> str:
+        if each.month:
+            return ""
+        return {True: "holds rows", False: "empty", None: "not readable"}[each.has_rows]
+
+    print_table(
+        ("Table", "Partition", "Month", "Rows, about", "On disk", "Default partition"),
+        [
+            (each.table_name, each.partition_name, each.month, each.estimated_rows, each.size, default(each))
+            for each in found
+        ],
     )
 
 

@@ -5,15 +5,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
+from honua_schema import roles
 from honua_schema.calls import Call, SqlFunction, first, records, value
+from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
     import datetime
     import uuid
     from decimal import Decimal
+
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,17 @@ class LicenseQuotaUsage:
     current_concurrent_builds: int
 
 
+QUOTAS = [field.name for field in fields(LicenseQuotaUsage)]
+# One query for all customers: what it answers was true at the same moment.
+QUOTA_USAGE = text("""
+    SELECT l.customer_id AS of_customer, u.*
+    FROM licenses AS l
+    CROSS JOIN LATERAL get_license_quota_usage(l.customer_id) AS u
+    WHERE CAST(:customer_id AS varchar) IS NULL OR l.customer_id = :customer_id
+    ORDER BY l.customer_id
+""")
+
+
 @dataclass(frozen=True)
 class ExpiredLicense:
     """A licence that was set to expired.
@@ -64,6 +81,28 @@ def get_license_quota_usage(customer_id: str) -> Call[LicenseQuotaUsage | None]:
         customer_id: The customer.
     """
     return first(records("get_license_quota_usage", LicenseQuotaUsage, customer_id=customer_id))
+
+
+def get_all_quota_usage(
+    connection: Connection, customer_id: str | None = None
+) -> dict[str, LicenseQuotaUsage]:
+    """Return what each licence allows and how much of it is in use, by customer.
+
+    Args:
+        connection: The database, as the owner of the tables or a member of honua_readonly.
+        customer_id: Only this customer; all that have a licence if None.
+
+    Raises:
+        SchemaError: The customer has no licence, or the role may not see all licences.
+    """
+    roles.refuse_hidden_rows(connection, "licenses", "licences")
+    rows = connection.execute(QUOTA_USAGE, {"customer_id": customer_id}).mappings().all()
+    if customer_id is not None and not rows:
+        raise SchemaError(
+            f"There is no customer {customer_id} with a licence.",
+            "honua-schema quotas lists the customers that have one.",
+        )
+    return {row["of_customer"]: LicenseQuotaUsage(**{name: row[name] for name in QUOTAS}) for row in rows}
 
 
 @SqlFunction

@@ -8,11 +8,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import exists, select, table, text
+
 from honua_schema.calls import Call, SqlFunction, records, value
+from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
     import datetime
     import uuid
+
+    from sqlalchemy import Connection
+
+LOG_TABLES = ("audit_log", "build_access_log", "build_events", "build_metrics")
+LOG_PARTITIONS = text("""
+    SELECT t.relname::text AS table_name,
+        n.nspname::text AS schema_name,
+        p.relname::text AS partition_name,
+        to_date(substring(p.relname FROM '_y(\\d{4}m\\d{2})$'), 'YYYY"m"MM') AS month,
+        -- Before the first VACUUM or ANALYZE it is -1.
+        nullif(p.reltuples, -1)::bigint AS estimated_rows,
+        s.bytes,
+        pg_size_pretty(s.bytes) AS size,
+        pg_get_expr(p.relpartbound, p.oid) = 'DEFAULT' AS is_default,
+        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(p.oid, 'SELECT') AS is_readable
+    FROM pg_class AS t
+    JOIN pg_inherits AS i ON i.inhparent = t.oid
+    JOIN pg_class AS p ON p.oid = i.inhrelid
+    JOIN pg_namespace AS n ON n.oid = p.relnamespace
+    CROSS JOIN LATERAL (SELECT pg_total_relation_size(p.oid) AS bytes) AS s
+    WHERE t.relnamespace = 'public'::regnamespace AND t.relname = ANY (:tables)
+        -- NULL if somebody drops the partition at the moment.
+        AND s.bytes IS NOT NULL
+    ORDER BY t.relname, month NULLS LAST
+""")
 
 
 @dataclass(frozen=True)
@@ -75,6 +103,63 @@ class DroppedLogPartition:
     partition_name: str
     rows_deleted: int | None
     bytes_freed: int
+
+
+@dataclass(frozen=True)
+class LogPartition:
+    """A partition of a log table.
+
+    Attributes:
+        table_name: The log table.
+        partition_name: The partition, with its schema.
+        month: First day of the partition's month (UTC); None for the default partition.
+        estimated_rows: Rows as of the last VACUUM or ANALYZE; None before the first.
+        bytes: Disk space, with that of the indexes.
+        size: The same for people to read.
+        has_rows: Whether rows lie in the default partition; None if this role may not look, and for a month.
+    """
+
+    table_name: str
+    partition_name: str
+    month: datetime.date | None
+    estimated_rows: int | None
+    bytes: int
+    size: str
+    has_rows: bool | None
+
+
+def get_log_partitions(connection: Connection) -> list[LogPartition]:
+    """Return the partitions of the log tables, the default partition of each table last; nothing is changed.
+
+    Args:
+        connection: The database. Only who may read the default partitions learns whether rows lie there.
+
+    Raises:
+        SchemaError: The database has no log tables.
+    """
+    found = connection.execute(LOG_PARTITIONS, {"tables": list(LOG_TABLES)}).mappings().all()
+    if not found:
+        message = "There are no log tables in this database."
+        raise SchemaError(message, "Is this the right database? If so, first run: honua-schema upgrade")
+    partitions = []
+    for row in found:
+        has_rows = None
+        if row["is_default"] and row["is_readable"]:
+            # Looked at, as an estimate may be old: a single row there is worth knowing.
+            partition = table(row["partition_name"], schema=row["schema_name"])
+            has_rows = connection.scalar(select(exists().select_from(partition)))
+        partitions.append(
+            LogPartition(
+                row["table_name"],
+                f"{row['schema_name']}.{row['partition_name']}",
+                row["month"],
+                row["estimated_rows"],
+                row["bytes"],
+                row["size"],
+                has_rows,
+            )
+        )
+    return partitions
 
 
 @SqlFunction

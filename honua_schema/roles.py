@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from honua_schema.errors import SchemaError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -120,6 +122,12 @@ MAY_CREATE_OBJECTS = text("""
     ORDER BY 1
 """)
 
+SEES_ALL_ROWS = text("""
+    SELECT NOT row_security_active(CAST(:table AS text)) OR EXISTS (
+        SELECT FROM pg_roles AS r WHERE r.rolname = 'honua_readonly' AND pg_has_role(r.oid, 'USAGE')
+    )
+""")
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -145,6 +153,24 @@ def granted(connection: Connection) -> list[Grant]:
         connection: The database.
     """
     return [Grant(**row) for row in connection.execute(GRANTED, {"roles": list(ROLES)}).mappings()]
+
+
+def refuse_hidden_rows(connection: Connection, table: str, rows: str) -> None:
+    """Refuse a role to which row security shows only some rows of a table, for the rest would seem not to be.
+
+    Args:
+        connection: The database.
+        table: The table.
+        rows: What its rows are, for the message.
+
+    Raises:
+        SchemaError: The role is neither the owner nor a member of honua_readonly.
+    """
+    if not connection.scalar(SEES_ALL_ROWS, {"table": table}):
+        raise SchemaError(
+            f"Row security hides {rows} from this role.",
+            "Connect as the owner of the tables, or as a member of honua_readonly.",
+        )
 
 
 def find_problems(connection: Connection) -> Iterator[tuple[str, str]]:

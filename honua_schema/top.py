@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from honua_schema import database, monitor
+from honua_schema import database, monitor, roles
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ GLANCE = 0.1  # seconds between looks at the keyboard and at the size of the ter
 PATIENCE = 3  # seconds that an answer may take
 STATEMENT_TIMEOUT = 10_000  # milliseconds
 UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE = "42P01", "42501"
-
-SEES_ALL_BUILDS = """
-    SELECT NOT row_security_active('build_queue') OR EXISTS (
-        SELECT FROM pg_roles AS r
-        WHERE r.rolname = 'honua_readonly' AND pg_has_role(r.oid, 'USAGE')
-    )
-"""
 
 
 @dataclass(frozen=True)
@@ -160,9 +153,7 @@ def read(connection: Connection) -> Snapshot:
         with connection.begin():
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT}")
-            if not connection.exec_driver_sql(SEES_ALL_BUILDS).scalar():
-                message = "Row security hides builds from this role."
-                raise SchemaError(message, "Connect as a member of honua_readonly.")
+            roles.refuse_hidden_rows(connection, "build_queue", "builds")
             return Snapshot(
                 datetime.now(UTC),
                 {name: connection.exec_driver_sql(query).mappings().all() for name, query in QUERIES.items()},

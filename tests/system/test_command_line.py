@@ -7,10 +7,12 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from builders import add_build, add_customer, add_license, add_registry_credential
 from honua_schema import __version__, cli
 from honua_schema.locking import LOCK_ID
 from honua_schema.runner import MigrationRunner
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     *("upgrade", "downgrade", "stamp", "current", "history", "status", "verify", "check"),
-    *("sql", "demo", "doctor", "top", "roles", "rotate-keys"),
+    *("sql", "demo", "doctor", "top", "roles", "quotas", "partitions", "rotate-keys"),
 ]
 HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
 
@@ -54,6 +56,17 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Ended(int(ended.value.code or 0), output, errors)
 
     return run_command
+
+
+@contextmanager
+def member(connection: Connection, role: str) -> Iterator[str]:
+    """Make a login that is a member of a role, and yield its name."""
+    name = f"{connection.info.dbname}_{role}"
+    connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE {role}".encode())
+    try:
+        yield name
+    finally:
+        connection.execute(f"DROP ROLE {name}".encode())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -479,6 +492,143 @@ class TestUnusualSettings:
         assert run("downgrade", "base", "--yes", on=elsewhere).output.endswith(" is at base.\n")
 
 
+class TestQuotas:
+    def test_each_customer_with_a_licence_has_a_line(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        add_customer(connection, "without-licence")
+        add_license(connection, add_customer(connection, "limited"), max_builds_per_month=8)
+        no_limits = dict.fromkeys(("max_builds_per_month", "max_registries", "max_concurrent_builds"))
+        add_license(connection, add_customer(connection, "unlimited"), **no_limits)
+        for customer in ("limited", "limited", "unlimited"):
+            add_build(connection, customer)
+        connection.execute("SELECT get_next_build_for_worker('worker-1', 'host', 'amd64')")
+        add_registry_credential(connection, "limited")
+
+        ended = run("quotas", on=database)
+        assert (ended.code, ended.errors) == (0, "")
+        assert ended.output.splitlines() == [
+            "limited\t2\t8\t6\t25.00\t1\t1\t1\t3",
+            "unlimited\t1\tunlimited\tunlimited\t\t0\tunlimited\t0\tunlimited",
+        ]
+        found = json.loads(run("quotas", "--json", on=database).output)
+        assert [(each["customer_id"], each["remaining_builds"]) for each in found] == [
+            ("limited", 6),
+            ("unlimited", None),
+        ]
+
+    def test_one_customer_may_be_named(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        for customer in ("customer-a", "customer-b"):
+            add_license(connection, add_customer(connection, customer))
+        ended = run("quotas", "customer-b", on=database)
+        assert (ended.code, ended.output) == (0, "customer-b\t0\t100\t100\t0.00\t0\t1\t0\t3\n")
+
+    @pytest.mark.parametrize("customer", ["nobody", "without-licence", "", "customer-%", "' OR true --"])
+    def test_an_unknown_customer_is_an_error(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, customer: str
+    ) -> None:
+        add_customer(connection, "without-licence")
+        add_license(connection, add_customer(connection, "customer-a"))
+        ended = run("quotas", customer, on=database)
+        assert (ended.code, ended.output) == (1, "")
+        assert ended.errors.startswith(f"Error: There is no customer {customer} with a licence.\n")
+
+    def test_without_licences_there_is_nothing_to_print(
+        self, run: Callable[..., Ended], database: URL
+    ) -> None:
+        assert run("quotas", on=database) == (0, "", "")
+        assert run("quotas", "--json", on=database).output == "[]\n"
+
+    @pytest.mark.parametrize(
+        ("role", "code", "output"),
+        [("honua_readonly", 0, "customer-a\t"), ("honua_app", 1, ""), ("honua_worker", 1, "")],
+    )
+    def test_who_may_not_see_all_licences_is_told_so(
+        self,
+        run: Callable[..., Ended],
+        database: URL,
+        connection: Connection,
+        role: str,
+        code: int,
+        output: str,
+    ) -> None:
+        add_license(connection, add_customer(connection, "customer-a"))
+        with member(connection, role) as name:
+            ended = run("quotas", on=database.set(username=name))
+        assert ended.code == code
+        assert ended.output.startswith(output)
+        assert ("Row security hides licences from this role." in ended.errors) == bool(code)
+
+
+class TestPartitions:
+    def lines(self, ended: Ended) -> dict[str, list[str]]:
+        assert (ended.code, ended.errors) == (0, "")
+        lines = [line.split("\t") for line in ended.output.splitlines()]
+        return {partition: [table, *rest] for table, partition, *rest in lines}
+
+    def test_each_partition_of_the_log_tables_has_a_line(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("SELECT ensure_log_partitions(2)")
+        connection.execute("CREATE TABLE of_others (at date) PARTITION BY RANGE (at)")
+        connection.execute("CREATE TABLE of_others_default PARTITION OF of_others DEFAULT")
+        found = self.lines(run("partitions", on=database))
+        expected = connection.execute(
+            "SELECT oid::regclass::text FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'honua_partitions'::regnamespace"
+        ).fetchall()
+        assert set(found) == {name for (name,) in expected}
+        for partition, (table, month, _, size, default) in found.items():
+            assert partition.startswith(f"honua_partitions.{table}_")
+            assert size.endswith((" bytes", " kB"))
+            if partition.endswith("_default"):
+                assert (month, default) == ("", "empty")
+            else:
+                assert partition.endswith(f"_y{month[:4]}m{month[5:7]}")
+                assert (month[7:], default) == ("-01", "")
+
+    def test_rows_are_estimated_and_those_in_a_default_partition_show(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("SELECT ensure_log_partitions(0)")
+        connection.execute(
+            "INSERT INTO build_access_log (customer_id, access_type, accessed_at)"
+            " SELECT 'system', 'cache_miss', at FROM unnest(ARRAY[now(), now(), '2001-01-01']) AS at"
+        )
+        default = "honua_partitions.build_access_log_default"
+        _, _, estimated, _, state = self.lines(run("partitions", on=database))[default]
+        assert (estimated, state) == ("", "holds rows")
+        connection.execute("ANALYZE build_access_log")
+        found = json.loads(run("partitions", "--json", on=database).output)
+        of_log = [each for each in found if each["table_name"] == "build_access_log"]
+        assert [(each["estimated_rows"], each["has_rows"]) for each in of_log] == [(2, None), (1, True)]
+        assert all(each["bytes"] > 0 for each in of_log)
+
+    def test_it_changes_nothing(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        names = "SELECT array_agg(oid ORDER BY oid) FROM pg_class"
+        before = connection.execute(names).fetchall()
+        self.lines(run("partitions", on=database))
+        assert connection.execute(names).fetchall() == before
+
+    def test_who_may_not_look_into_the_default_partitions_is_told_so(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        with member(connection, "honua_readonly") as name:
+            found = self.lines(run("partitions", on=database.set(username=name)))
+        assert found["honua_partitions.build_events_default"][-1] == "not readable"
+
+    def test_a_database_without_the_tables_is_an_error(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        ended = run("partitions", on=empty_database)
+        assert (ended.code, ended.output) == (1, "")
+        assert ended.errors.startswith("Error: There are no log tables in this database.\n")
+
+
 class TestWrongUsage:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -490,6 +640,8 @@ class TestWrongUsage:
             (("upgrade", "--url", "postgresql://h/d", "--host", "h"), "leave out --host"),
             (("status", "--embedded", "--host", "h"), "--embedded is a server of its own"),
             (("status", "--folder", "x"), "add --embedded"),
+            (("quotas", "customer-a", "customer-b"), "unexpected extra argument"),
+            (("partitions", "build_events"), "unexpected extra argument"),
         ],
     )
     def test_it_ends_with_2(
@@ -499,7 +651,9 @@ class TestWrongUsage:
         assert ended.code == 2
         assert message in " ".join(ended.errors.split())
 
-    @pytest.mark.parametrize("command", ["upgrade", "current", "history", "status", "verify", "check"])
+    @pytest.mark.parametrize(
+        "command", ["upgrade", "current", "history", "status", "verify", "check", "quotas", "partitions"]
+    )
     def test_no_server_is_one_message(self, run: Callable[..., Ended], command: str) -> None:
         ended = run(command, "--url", "postgresql://u:hunter2@localhost:1/honua")
         assert ended.code == 1

@@ -22,6 +22,7 @@ COMMANDS = {
     ("check",): "Comparing",
     ("doctor",): "Looking",
     ("maintenance", "run", "timeouts", "partitions"): "End builds whose time is up",
+    ("quotas",): "Counting",
     ("audit", "seal"): "Sealing",
     ("audit", "verify"): "Comparing",
     ("rotate-keys", "--yes"): "Encrypting",

@@ -310,7 +310,7 @@ def test_who_may_not_see_all_builds_is_told_so_instead_of_shown_an_empty_queue(
     ended = once(login(role))
     assert ended.returncode == 1
     assert "Row security hides builds from this role." in ended.stderr
-    assert "Connect as a member of honua_readonly." in ended.stderr
+    assert "Connect as the owner of the tables, or as a member of honua_readonly." in ended.stderr
     assert ended.stdout == ""
 
 
