@@ -90,7 +90,7 @@ def test_timeouts_leave_a_build_that_is_locked(queue: Queue, somebody: psycopg.C
     assert queue.rows("SELECT * FROM handle_build_timeouts()") == []
 
 
-def test_the_first_limit_waits_only_for_the_builds_that_may_run(
+def test_the_first_limit_waits_only_for_builds_of_its_customer_that_may_run(
     queue: Queue, somebody: psycopg.Connection[Any]
 ) -> None:
     customer = queue.customer(max_concurrent_builds=None)
@@ -100,6 +100,7 @@ def test_the_first_limit_waits_only_for_the_builds_that_may_run(
     others = queue.order()
     for build in (ended, delayed, others):
         lock_build(somebody, build)
+    add_build(somebody, queue.customer())
     queue.limit(customer, 1)
     queue.limit(customer, None)
 

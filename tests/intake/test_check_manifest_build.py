@@ -137,3 +137,16 @@ def test_a_manifest_and_a_change_of_hands_at_the_same_moment_wait_for_each_other
         one.commit()
         with pytest.raises(errors.ForeignKeyViolation):
             second.result()
+
+
+def test_a_build_changes_hands_while_others_point_manifests_at_other_builds(
+    connection: Connection, connect: Connect, customer: str
+) -> None:
+    build, taker = add_build(connection, customer), add_customer(connection)
+    elsewhere = connect(autocommit=False)
+    add_manifest(elsewhere, customer, deployment_id=add_build(connection, customer))
+    connection.execute("SET lock_timeout = '2s'")
+
+    give(connection, build, taker)
+
+    assert value(connection, "SELECT customer_id FROM build_queue WHERE id = %s", build) == taker

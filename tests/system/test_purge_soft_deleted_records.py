@@ -124,8 +124,10 @@ def test_a_record_in_use_is_left_to_the_next_run(connection: Connection, connect
 def test_a_customer_whose_build_is_running_is_left_to_a_later_run(connection: Connection) -> None:
     customer = add_customer(connection, deleted_at=days_ago(31))
     build = add_build(connection, customer, status="building")
+    add_customer(connection, "idle", deleted_at=days_ago(31))
 
-    assert purge(connection)["customers"] == 0
+    assert purge(connection)["customers"] == 1
+    assert value(connection, "SELECT count(*) FROM customers WHERE customer_id = 'idle'") == 0
     connection.execute("UPDATE build_queue SET status = 'failed' WHERE id = %s", [build])
     assert purge(connection)["customers"] == 1
 
