@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import IsolationLevel, errors
 
-from build_queue.driver import at_once
+from build_queue.driver import Queue, at_once, wait_until_blocked
 from builders import add_build, add_cache_access, add_cache_entry, add_customer
 from queries import row, rows, value, values
 
@@ -241,6 +241,20 @@ def test_writers_of_this_month_go_on_while_the_next_is_made(
 
     for table in TABLES:
         assert add_row(connection, table, build, instant(0))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_that_comes_while_its_month_is_made_waits_and_goes_there(
+    connection: Connection, connect: Connect, build: UUID, table: str
+) -> None:
+    making = connect(autocommit=False)
+    assert len(ensure(making, 1)) == 8
+    with ThreadPoolExecutor() as threads:
+        adding = threads.submit(add_row, connection, table, build, instant(0))
+        wait_until_blocked(Queue(making))
+        making.commit()
+
+        assert place(connection, table, adding.result()) == partition(table, 0)
 
 
 def test_whoever_holds_one_table_and_wants_another_gets_it(

@@ -9,6 +9,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     v_lock_timeout text := current_setting('lock_timeout');
+    v_missing date[];
     v_default text;
     v_belongs text;
     v_from text;
@@ -23,10 +24,11 @@ BEGIN
 
     -- One at a time: the second waits here, then finds nothing missing.
     PERFORM pg_advisory_xact_lock(hashtext('ensure_log_partitions'));
-    IF missing_log_months('build_access_log', p_months_ahead) || missing_log_months('build_events', p_months_ahead)
-        || missing_log_months('build_metrics', p_months_ahead) || missing_log_months('audit_log', p_months_ahead)
-        = '{}'
-    THEN
+    v_missing := missing_log_months('build_access_log', p_months_ahead)
+        || missing_log_months('build_events', p_months_ahead)
+        || missing_log_months('build_metrics', p_months_ahead)
+        || missing_log_months('audit_log', p_months_ahead);
+    IF v_missing = '{}' THEN
         RETURN;
     END IF;
 
@@ -36,8 +38,15 @@ BEGIN
         BEGIN
             PERFORM set_config('lock_timeout', '200ms', true);
             LOCK TABLE build_queue, build_cache_registry, customers IN SHARE ROW EXCLUSIVE MODE;
-            LOCK TABLE ONLY build_access_log, ONLY build_events, ONLY build_metrics, ONLY audit_log
-                IN SHARE UPDATE EXCLUSIVE MODE;
+            IF date_trunc('month', now() AT TIME ZONE 'UTC') >= ANY (v_missing) THEN
+                -- Rows are coming for a month that is being made. One that waited at the default partition would be
+                -- refused there afterwards; one that waits here goes to its month.
+                LOCK TABLE ONLY build_access_log, ONLY build_events, ONLY build_metrics, ONLY audit_log
+                    IN SHARE ROW EXCLUSIVE MODE;
+            ELSE
+                LOCK TABLE ONLY build_access_log, ONLY build_events, ONLY build_metrics, ONLY audit_log
+                    IN SHARE UPDATE EXCLUSIVE MODE;
+            END IF;
             LOCK TABLE honua_partitions.build_access_log_default, honua_partitions.build_events_default,
                 honua_partitions.build_metrics_default, honua_partitions.audit_log_default
                 IN ACCESS EXCLUSIVE MODE;
@@ -99,5 +108,6 @@ COMMENT ON FUNCTION ensure_log_partitions IS
     'Makes the monthly partitions (UTC) of the four log tables that are missing, for this month and p_months_ahead '
     'more, and for earlier months of which rows lie in the default partition, the newest 60 of them in a call; such '
     'rows move, without a trigger firing. Returns what it made. Locks no table when all is there, and may run twice '
-    'at once; while it works, writers to build_queue, customers and build_cache_registry wait. Errors: 22023 when the '
-    'months are NULL or not between 0 and 120, 55P03 when others use the tables for too long.';
+    'at once; while it works, writers to build_queue, customers and build_cache_registry wait, and those to the logs '
+    'too when this month or an earlier one is made. Errors: 22023 when the months are NULL or not between 0 and 120, '
+    '55P03 when others use the tables for too long.';
