@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from builders import add_customer
 
 if TYPE_CHECKING:
@@ -105,3 +107,21 @@ def test_a_build_without_a_maximum_duration_has_no_end_in_sight(queue: Queue) ->
     row = queue.row("SELECT * FROM active_builds")
 
     assert (row.elapsed_seconds, row.remaining_seconds) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("started_at", "timeout_at", "seconds"),
+    [
+        ("-infinity", "infinity", (2147483647, 2147483647)),
+        ("infinity", "-infinity", (-2147483648, 0)),
+        ("1900-01-01", "9999-12-31", (2147483647, 2147483647)),
+    ],
+)
+def test_a_time_far_from_now_counts_as_the_most_seconds_that_there_are(
+    queue: Queue, started_at: str, timeout_at: str, seconds: tuple[int, int]
+) -> None:
+    queue.order()
+    queue.claim()
+    queue.run("UPDATE build_queue SET started_at = %s, timeout_at = %s", started_at, timeout_at)
+
+    assert queue.row("SELECT elapsed_seconds, remaining_seconds FROM active_builds") == seconds

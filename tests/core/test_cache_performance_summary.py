@@ -41,6 +41,13 @@ def test_a_day_is_summed_up(connection: Connection) -> None:
     }
 
 
+def test_more_bytes_than_can_be_counted_are_the_most_there_are(connection: Connection) -> None:
+    for _ in range(2):
+        add_cache_access(connection, None, download_size_bytes=5 * 10**18)
+
+    assert row(connection, "SELECT * FROM cache_performance_summary").bytes_served == 2**63 - 1
+
+
 def test_a_day_without_hits_and_misses_has_no_rate_and_saved_nothing(connection: Connection) -> None:
     add_cache_access(connection, add_cache_entry(connection), access_type="build_created")
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import errors
 
 from builders import add_build, add_customer, add_license, add_registry_credential
 from queries import row, rows, value
@@ -95,6 +96,22 @@ def test_a_delayed_retry_of_last_months_build_does_not_count_again(connection: C
     add_build(connection, customer, retry_count=1)
 
     assert usage(connection, customer).builds_this_month == 1
+
+
+def test_a_build_that_was_brought_over_keeps_its_month_when_it_is_retried(connection: Connection) -> None:
+    customer = add_licensed_customer(connection, max_builds_per_month=1)
+    last_month = datetime.now(UTC).replace(day=1) - timedelta(days=3)
+    brought_over = {"queued_at": last_month, "status": "failed", "completed_at": last_month}
+    build = add_build(connection, customer, **brought_over)
+
+    assert value(connection, "SELECT retry_failed_build(%s)", build)
+
+    assert usage(connection, customer).builds_this_month == 0
+    assert value(connection, "SELECT sum(builds_this_month) FROM customer_build_usage") == 0
+    assert add_build(connection, customer)
+    with pytest.raises(errors.CheckViolation) as refusal:
+        add_build(connection, customer, **brought_over)
+    assert refusal.value.diag.constraint_name == "max_builds_per_month"
 
 
 def test_only_active_unrevoked_registries_and_running_builds_are_in_use(connection: Connection) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from builders import add_conversation, add_customer, add_extraction, add_intent, add_manifest, add_message
 from queries import row, rows, values
 
@@ -41,6 +43,18 @@ def test_a_conversation_without_messages_is_silent_since_its_start(connection: C
 
     assert (shown.last_message_at, shown.manifest_deployment_status) == (None, None)
     assert 3600 <= shown.seconds_since_last_message < 3660
+
+
+@pytest.mark.parametrize(
+    ("started_at", "seconds"),
+    [("-infinity", 2147483647), ("1900-01-01", 2147483647), ("infinity", -2147483648)],
+)
+def test_a_time_far_from_now_counts_as_the_most_seconds_that_there_are(
+    connection: Connection, started_at: str, seconds: int
+) -> None:
+    add_conversation(connection, started_at=started_at)
+
+    assert values(connection, "SELECT seconds_since_last_message FROM active_conversations") == [seconds]
 
 
 def test_conversations_that_have_ended_are_not_active(connection: Connection) -> None:
@@ -86,6 +100,16 @@ def test_conversations_of_a_day_are_summed_up_by_type_and_model(connection: Conn
         "avg_satisfaction_score": 4,
         "manifests_generated": 1,
     }
+
+
+def test_a_time_that_is_never_reached_is_in_no_average(connection: Connection) -> None:
+    common = {"started_at": BEFORE_MIDNIGHT, "status": "completed"}
+    add_conversation(connection, completed_at=BEFORE_MIDNIGHT + timedelta(minutes=10), **common)
+    add_conversation(connection, completed_at="infinity", **common)
+
+    summary = row(connection, "SELECT * FROM conversation_performance_summary")
+
+    assert (summary.completed_conversations, summary.avg_duration_minutes) == (2, 10)
 
 
 def test_averages_of_nothing_are_null(connection: Connection) -> None:

@@ -133,11 +133,9 @@ class QuotaModel(RuleBasedStateMachine):
         [retried] = self.rows("SELECT retry_failed_build(%s)", build_id)[0]
         for customer in self.customers.values():
             if retried and build_id in customer.builds:
-                # A delay may have moved its place, so from now on the month in which it was made counts. One
-                # that was entered after the fact counts no longer.
-                month = customer.builds.pop(build_id)
-                if month >= 0:
-                    customer.builds[build_id] = 0
+                # A delay may have moved its place, so from now on it counts no later than in the month in which it
+                # was made.
+                customer.builds[build_id] = min(customer.builds[build_id], 0)
 
     @rule(build_id=consumes(builds))
     def delete(self, build_id: UUID | None) -> None:

@@ -15,8 +15,9 @@ LEFT JOIN (
         b.customer_id,
         count(*) AS total_builds,
         count(*) FILTER (
-            WHERE date_trunc('month', CASE WHEN b.retry_count = 0 THEN b.queued_at ELSE b.created_at END, 'UTC')
-                = date_trunc('month', now(), 'UTC')
+            WHERE date_trunc(
+                'month', CASE WHEN b.retry_count = 0 THEN b.queued_at ELSE least(b.queued_at, b.created_at) END, 'UTC'
+            ) = date_trunc('month', now(), 'UTC')
         ) AS builds_this_month,
         count(*) FILTER (WHERE b.status = 'success') AS successful_builds,
         round(avg(r.actual_duration_seconds), 2) AS avg_build_duration_seconds,

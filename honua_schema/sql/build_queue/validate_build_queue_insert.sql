@@ -52,8 +52,8 @@ BEGIN
     IF v_license.max_builds_per_month IS NOT NULL THEN
         v_month := date_trunc('month', NEW.queued_at, 'UTC');
         v_next_month := (v_month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
-        -- Counting stops at the quota, so the cost does not grow with the queue. A delayed retry moves queued_at:
-        -- a build that was retried counts in the month in which it was ordered.
+        -- Counting stops at the quota, so the cost does not grow with the queue. A delayed retry moves queued_at,
+        -- and so a build that was retried counts in the month of created_at where that is before.
         SELECT count(*)::integer INTO v_builds
         FROM (
             SELECT
@@ -62,7 +62,7 @@ BEGIN
               AND b.queued_at >= v_month
               AND CASE
                 WHEN b.retry_count = 0 THEN b.queued_at < v_next_month
-                ELSE b.created_at >= v_month AND b.created_at < v_next_month
+                ELSE b.created_at >= v_month AND least(b.queued_at, b.created_at) < v_next_month
               END
             LIMIT v_license.max_builds_per_month
         ) AS this_month;

@@ -8,8 +8,15 @@ SELECT
     c.total_messages,
     c.started_at,
     c.last_message_at,
-    floor(extract(epoch FROM now() - coalesce(c.last_message_at, c.started_at)))::integer
-        AS seconds_since_last_message,
+    -- One time far from now must not take the view from everybody.
+    floor(
+        greatest(
+            least(
+                extract(epoch FROM now()) - extract(epoch FROM coalesce(c.last_message_at, c.started_at)), 2147483647
+            ),
+            -2147483648
+        )
+    )::integer AS seconds_since_last_message,
     c.ai_model,
     c.build_manifest_id,
     m.deployment_status AS manifest_deployment_status

@@ -9,7 +9,12 @@ SELECT
     round(avg(c.total_messages), 2) AS avg_messages_per_conversation,
     round(avg(c.total_tokens_used), 2) AS avg_tokens_per_conversation,
     round(avg(c.total_cost_usd), 6) AS avg_cost_per_conversation,
-    round(avg(extract(epoch FROM c.completed_at - c.started_at)) / 60, 2) AS avg_duration_minutes,
+    round(
+        -- Times that were never reached would make all others count for nothing.
+        avg(extract(epoch FROM c.completed_at) - extract(epoch FROM c.started_at))
+            FILTER (WHERE isfinite(c.completed_at) AND isfinite(c.started_at)) / 60,
+        2
+    ) AS avg_duration_minutes,
     round(avg(c.user_satisfaction_score), 2) AS avg_satisfaction_score,
     count(c.build_manifest_id) AS manifests_generated
 FROM conversations AS c

@@ -7,7 +7,8 @@ SELECT
     round(100.0 * sum(per_customer.hits) / nullif(sum(per_customer.hits + per_customer.misses), 0), 2)
         AS hit_rate_percent,
     count(*) AS unique_customers,
-    coalesce(sum(per_customer.bytes), 0)::bigint AS bytes_served,
+    -- One absurd size must not take the view from everybody.
+    least(coalesce(sum(per_customer.bytes), 0), 9223372036854775807)::bigint AS bytes_served,
     coalesce(sum(per_customer.seconds_saved), 0) AS build_seconds_saved
 FROM (
     SELECT

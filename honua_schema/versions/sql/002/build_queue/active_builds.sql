@@ -11,11 +11,13 @@ SELECT
     b.queued_at,
     b.started_at,
     b.timeout_at,
-    floor(extract(epoch FROM now() - b.started_at))::integer AS elapsed_seconds,
-    CASE
-        WHEN b.timeout_at > now() THEN ceil(extract(epoch FROM b.timeout_at - now()))::integer
-        WHEN b.timeout_at <= now() THEN 0
-    END AS remaining_seconds,
+    -- One time far from now must not take the view from everybody.
+    CASE WHEN b.started_at IS NOT NULL THEN
+        floor(greatest(least(extract(epoch FROM now()) - extract(epoch FROM b.started_at), 2147483647), -2147483648))
+    END::integer AS elapsed_seconds,
+    CASE WHEN b.timeout_at IS NOT NULL THEN
+        ceil(greatest(least(extract(epoch FROM b.timeout_at) - extract(epoch FROM now()), 2147483647), 0))
+    END::integer AS remaining_seconds,
     b.estimated_duration_seconds,
     b.retry_count
 FROM build_queue AS b

@@ -48,10 +48,11 @@ BEGIN
         FROM build_queue AS b
         WHERE b.customer_id = l.customer_id
           AND b.queued_at >= v_month
-          -- A delayed retry moves queued_at: a build that was retried counts in the month in which it was ordered.
+          -- A delayed retry moves queued_at, and so a build that was retried counts in the month of created_at where
+          -- that is before.
           AND CASE
             WHEN b.retry_count = 0 THEN b.queued_at < v_next_month
-            ELSE b.created_at >= v_month AND b.created_at < v_next_month
+            ELSE b.created_at >= v_month AND least(b.queued_at, b.created_at) < v_next_month
           END
     ) AS used
     WHERE l.customer_id = p_customer_id;
