@@ -107,6 +107,10 @@ RULES: dict[str, tuple[list[str], list[str]]] = {
         ["completed_at = NULL", "completed_at = started_at"],
         ["completed_at = started_at - interval '1 microsecond'"],
     ),
+    "ck_build_cache_registry_modules_length": (
+        ["modules = '{}'", "modules = ARRAY[repeat('ä', 999), 'xy']"],
+        ["modules = ARRAY[repeat('ä', 999), 'xyz']"],
+    ),
     "ck_build_access_log_only_a_miss_has_no_entry": (
         ["access_type = 'build_created'", "access_type = 'cache_miss', build_cache_id = NULL"],
         [

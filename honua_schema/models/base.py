@@ -126,6 +126,11 @@ def json_object(column: str) -> CheckConstraint:
     return _rule(column, "jsonb_typeof({0}) = 'object'", "object")
 
 
+def short_elements(column: str) -> CheckConstraint:
+    """A CHECK that what a TEXT[] column holds fits into the keys of a GIN index, which end at 2.7 kB."""
+    return _rule(column, "octet_length(array_to_string({0}, '')) <= 2000", "length")
+
+
 def _rule(column: str, condition: str, kind: str) -> CheckConstraint:
     info = {"column": column, "condition": condition.format("VALUE")}
     return CheckConstraint(condition.format(column), name=f"{column}_{kind}", info=info)

@@ -42,6 +42,7 @@ from honua_schema.models.base import (
     one_of,
     partitioned_by_month,
     rules_in_domains,
+    short_elements,
 )
 
 if TYPE_CHECKING:
@@ -583,6 +584,7 @@ class BuildCacheRegistry(Base):
         in_range("image_layers"),
         in_range("cache_hit_count"),
         in_range("total_customers_served"),
+        short_elements("modules"),
         index(
             "uq_build_cache_registry_live_entry",
             "manifest_hash",

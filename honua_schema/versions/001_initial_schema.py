@@ -462,6 +462,10 @@ def upgrade() -> None:
         "CREATE DOMAIN build_cache_registry_manifest_json AS JSONB CONSTRAINT ck_build_cache_registry_manifest_json_object CHECK (jsonb_typeof(VALUE) = 'object');\n"
         "COMMENT ON DOMAIN build_cache_registry_manifest_json IS 'Values of build_cache_registry.manifest_json';"
     )
+    sqlfile.execute(
+        "CREATE DOMAIN build_cache_registry_modules AS TEXT[] CONSTRAINT ck_build_cache_registry_modules_length CHECK (octet_length(array_to_string(VALUE, '')) <= 2000);\n"
+        "COMMENT ON DOMAIN build_cache_registry_modules IS 'Values of build_cache_registry.modules';"
+    )
     op.create_table(
         "build_cache_registry",
         sa.Column(
@@ -492,7 +496,10 @@ def upgrade() -> None:
             comment="What a customer pulls: registry, name and tag",
         ),
         sa.Column(
-            "modules", postgresql.ARRAY(sa.Text()), nullable=False, comment="Product modules inside the image"
+            "modules",
+            postgresql.DOMAIN("build_cache_registry_modules", postgresql.ARRAY(sa.Text()), create_type=False),
+            nullable=False,
+            comment="Product modules inside the image",
         ),
         sa.Column(
             "architecture",
@@ -735,7 +742,8 @@ def downgrade() -> None:
         "build_cache_registry_image_layers, "
         "build_cache_registry_cache_hit_count, "
         "build_cache_registry_total_customers_served, "
-        "build_cache_registry_manifest_json;"
+        "build_cache_registry_manifest_json, "
+        "build_cache_registry_modules;"
     )
     op.drop_table("registry_credentials")
     op.drop_table("licenses")

@@ -118,6 +118,32 @@ def test_replacing_a_credential_by_itself_needs_no_room(connection: Connection, 
     assert active(connection) == 2
 
 
+def test_replacing_the_default_needs_no_room(connection: Connection, customer: str) -> None:
+    connection.execute(
+        "UPDATE registry_credentials SET is_default = true"
+        " WHERE id = (SELECT id FROM registry_credentials LIMIT 1)"
+    )
+
+    connection.execute(
+        "INSERT INTO registry_credentials (customer_id, registry_name, registry_url, registry_provider,"
+        " username_encrypted, password_encrypted, encryption_key_id, is_default)"
+        " VALUES (%s, 'new', 'u', 'ghcr', '', '', 'key-2', true)"
+        " ON CONFLICT (customer_id) WHERE is_default AND revoked_at IS NULL"
+        " DO UPDATE SET encryption_key_id = excluded.encryption_key_id",
+        [customer],
+    )
+
+    assert value(connection, "SELECT encryption_key_id FROM registry_credentials WHERE is_default") == "key-2"
+    assert active(connection) == 2
+
+
+def test_a_default_that_is_not_there_any_more_makes_no_room(connection: Connection, customer: str) -> None:
+    add_registry_credential(connection, customer, is_default=True, revoked_at=NOW)
+    add_registry_credential(connection, add_customer(connection), is_default=True)
+    with pytest.raises(errors.CheckViolation):
+        add_registry_credential(connection, customer, is_default=True)
+
+
 def test_a_raised_limit_counts_at_once(connection: Connection, customer: str) -> None:
     connection.execute("UPDATE licenses SET max_registries = 3")
     assert isinstance(add_registry_credential(connection, customer), UUID)

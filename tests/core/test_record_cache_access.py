@@ -71,6 +71,7 @@ def test_anything_but_a_miss_needs_one(connection: Connection, access_type: str)
         (None, None, "cache_miss", errors.NotNullViolation),
         (None, "customer", None, errors.NotNullViolation),
         (UUID(int=0), "customer", "cache_something", errors.CheckViolation),
+        (None, "customer", "cache_something", errors.CheckViolation),
     ],
 )
 def test_what_does_not_exist_is_refused(

@@ -139,6 +139,26 @@ def test_a_message_moved_to_another_conversation_counts_there(connection: Connec
     assert totals(connection, target) == (1, 5)
 
 
+def test_a_message_that_is_moved_or_gets_a_later_time_is_the_last_one(connection: Connection) -> None:
+    source, target = add_conversation(connection), add_conversation(connection)
+    now = datetime.now(UTC)
+    message = add_message(connection, source, created_at=now)
+
+    def last_message_at() -> datetime:
+        time: datetime = value(connection, "SELECT last_message_at FROM conversations WHERE id = %s", target)
+        return time
+
+    connection.execute(
+        "UPDATE conversation_messages SET conversation_id = %s WHERE id = %s", [target, message]
+    )
+    assert last_message_at() == now
+    for hours in (1, -1):
+        connection.execute(
+            "UPDATE conversation_messages SET created_at = %s", [now + timedelta(hours=hours)]
+        )
+        assert last_message_at() == now + timedelta(hours=1)
+
+
 def test_an_update_that_changes_no_total_writes_nothing(connection: Connection) -> None:
     add_message(connection, total_tokens=5)
     before = value(connection, "SELECT xmin::text FROM conversations")

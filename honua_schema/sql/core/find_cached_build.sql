@@ -17,7 +17,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT DISTINCT ON (e.architecture)
-        e.id, e.full_image_url, e.tier::varchar, e.architecture::varchar, e.modules
+        e.id, e.full_image_url, e.tier::varchar, e.architecture::varchar, e.modules::text[]
     FROM build_cache_registry AS e
     WHERE e.manifest_hash = p_manifest_hash
       AND e.deleted_at IS NULL

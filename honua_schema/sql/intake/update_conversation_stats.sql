@@ -39,7 +39,7 @@ BEGIN
                 c.conversation_id,
                 sum(c.messages)::integer AS messages,
                 sum(c.tokens) AS tokens,
-                NULL::timestamptz AS last_message_at,
+                max(c.created_at) FILTER (WHERE c.messages > 0) AS last_message_at,
                 array_agg(DISTINCT c.customer_id) FILTER (WHERE c.messages > 0) AS customers
             FROM (
                 SELECT
@@ -47,6 +47,7 @@ BEGIN
                     1 AS messages,
                     coalesce(m.total_tokens, coalesce(m.prompt_tokens, 0)::bigint + coalesce(m.completion_tokens, 0))
                         AS tokens,
+                    m.created_at,
                     m.customer_id
                 FROM new_messages AS m
                 UNION ALL
@@ -54,11 +55,14 @@ BEGIN
                     m.conversation_id,
                     -1,
                     -coalesce(m.total_tokens, coalesce(m.prompt_tokens, 0)::bigint + coalesce(m.completion_tokens, 0)),
+                    m.created_at,
                     NULL
                 FROM old_messages AS m
             ) AS c
             GROUP BY c.conversation_id
-            HAVING sum(c.messages) <> 0 OR sum(c.tokens) <> 0
+            HAVING sum(c.messages) <> 0
+                OR sum(c.tokens) <> 0
+                OR max(c.created_at) FILTER (WHERE c.messages > 0) > max(c.created_at) FILTER (WHERE c.messages < 0)
             ORDER BY c.conversation_id;
     END CASE;
 
@@ -85,4 +89,5 @@ $$;
 
 COMMENT ON FUNCTION update_conversation_stats IS
     'Keeps total_messages, total_tokens_used and last_message_at of conversations when messages come, change or go: '
-    'exact under concurrency and for batches. A message''s tokens are total_tokens, else prompt and completion tokens.';
+    'exact under concurrency and for batches; last_message_at stays when the last message goes. A message''s tokens are '
+    'total_tokens, else prompt and completion tokens.';

@@ -19,6 +19,16 @@ BEGIN
     FROM registry_credentials AS r
     WHERE r.customer_id = NEW.customer_id AND r.is_active AND r.revoked_at IS NULL AND r.id <> NEW.id;
     IF v_active >= v_limit THEN
+        -- A second default is answered by its unique key, so that INSERT ... ON CONFLICT can change the one that is there.
+        IF TG_OP = 'INSERT' AND NEW.is_default THEN
+            PERFORM
+            FROM registry_credentials AS r
+            WHERE r.customer_id = NEW.customer_id AND r.is_default AND r.revoked_at IS NULL
+            FOR NO KEY UPDATE SKIP LOCKED;
+            IF FOUND THEN
+                RETURN NEW;
+            END IF;
+        END IF;
         RAISE EXCEPTION 'customer % has % active registry credentials, and its licence allows %',
             NEW.customer_id, v_active, v_limit
             USING ERRCODE = 'check_violation', CONSTRAINT = 'max_registries', TABLE = 'registry_credentials',

@@ -15,7 +15,7 @@ AS $$
 DECLARE
     v_id bigint;
 BEGIN
-    IF p_build_cache_id IS NULL AND p_access_type <> 'cache_miss' THEN
+    IF p_build_cache_id IS NULL AND p_access_type IN ('cache_hit', 'build_created') THEN
         RAISE EXCEPTION 'p_build_cache_id must not be NULL for access type %', p_access_type
             USING ERRCODE = 'null_value_not_allowed',
                 HINT = 'Only a cache_miss has no cache entry: give the entry that was used.';
