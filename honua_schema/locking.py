@@ -34,18 +34,6 @@ LOCK_HOLDER = text("""
     WHERE pg_locks.locktype = 'advisory' AND pg_locks.granted AND pg_locks.objsubid = 1
       AND pg_locks.classid = :upper_half AND pg_locks.objid = :lower_half
 """).bindparams(upper_half=LOCK_ID >> 32, lower_half=LOCK_ID & 0xFFFFFFFF)
-READ_SETTINGS = text("""
-    SELECT
-        current_setting('lock_timeout') AS lock_timeout,
-        current_setting('search_path') AS search_path,
-        current_setting('DateStyle') AS date_style
-""")
-RESTORE_SETTINGS = text("""
-    SELECT
-        set_config('lock_timeout', :lock_timeout, true),
-        set_config('search_path', :search_path, true),
-        set_config('DateStyle', :date_style, true)
-""")
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two attempts
 
 
@@ -109,11 +97,20 @@ def lock_holder(connection: Connection) -> str | None:
     )
 
 
-ALWAYS_THE_SAME = "SET LOCAL search_path = public; SET LOCAL DateStyle = ISO;"
-"""Makes names and dates mean the same, whatever the role, the database or the URL says.
+SETTINGS = {
+    "search_path": "public",
+    "DateStyle": "ISO",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+}
+ALWAYS_THE_SAME = " ".join(f"SET LOCAL {name} = {value};" for name, value in SETTINGS.items())
+"""Makes names, strings and dates mean the same, whatever the role, the database or the URL says.
 
 Settings of a transaction: those of a session would stay behind in a pool such as PgBouncer.
 """
+_CHANGED = ("lock_timeout", *SETTINGS)
+READ_SETTINGS = text("SELECT " + ", ".join(f'current_setting(\'{name}\') AS "{name}"' for name in _CHANGED))
+RESTORE_SETTINGS = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in _CHANGED))
 
 
 def settings_of_transaction(lock_timeout: timedelta) -> str:

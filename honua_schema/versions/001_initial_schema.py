@@ -32,6 +32,16 @@ BEGIN
 END;
 $$;
 """
+DROP_PARTITION_SCHEMA = """
+DO $$
+BEGIN
+    DROP SCHEMA honua_partitions;
+EXCEPTION
+    WHEN dependent_objects_still_exist THEN
+        RAISE NOTICE 'schema honua_partitions was kept: something of yours is in it';
+END;
+$$;
+"""
 DROP_OUR_EXTENSIONS = """
 DO $$
 DECLARE
@@ -721,7 +731,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop all of it, the partitions of every log table included."""
+    """Drop all of it, the partitions of every log table included, and keep what others put beside them."""
     sqlfile.drop("001/core/cache_performance_summary.sql")
     op.drop_table("build_access_log")
     sqlfile.execute(
@@ -749,5 +759,5 @@ def downgrade() -> None:
     op.drop_table("licenses")
     op.drop_table("customers")
     op.drop_table("schema_migrations")
-    sqlfile.execute("DROP SCHEMA honua_partitions CASCADE;")
+    sqlfile.execute(DROP_PARTITION_SCHEMA)
     sqlfile.execute(DROP_OUR_EXTENSIONS)

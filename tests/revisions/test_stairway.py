@@ -129,6 +129,18 @@ def test_nobody_but_the_owner_calls_a_function_while_there_are_no_roles(
     engine.dispose()
 
 
+def test_what_others_have_put_beside_the_partitions_stays(config: Config, empty_database: URL) -> None:
+    engine = create_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA honua_partitions")
+        connection.exec_driver_sql("CREATE TABLE honua_partitions.notes AS SELECT 'kept' AS note")
+    command.upgrade(config, "head")
+    command.downgrade(config, "base")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT note FROM honua_partitions.notes").all() == [("kept",)]
+    engine.dispose()
+
+
 def test_the_extensions_that_were_there_before_stay(config: Config, empty_database: URL) -> None:
     engine = create_engine(empty_database)
     with engine.begin() as connection:

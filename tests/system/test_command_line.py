@@ -459,15 +459,21 @@ class TestRoleWithoutRights:
 
 
 class TestUnusualSettings:
-    """The tables are in public and dates are read, whatever the role, the database or the URL says."""
+    """The tables are in public, and strings and dates are read, whatever the role, the database or the URL says."""
 
     @pytest.fixture(params=["url", "database"])
     def elsewhere(self, request: pytest.FixtureRequest, empty_database: URL, connect: Any) -> URL:
+        settings = (
+            "search_path=app",
+            "DateStyle=German",
+            "standard_conforming_strings=off",
+            "quote_all_identifiers=on",
+        )
         if request.param == "url":
-            options = "-csearch_path=app -cDateStyle=German"
+            options = " ".join(f"-c{setting}" for setting in settings)
             return empty_database.update_query_dict({"options": options})
         administrator = connect(empty_database)
-        for setting in ("search_path = app", "DateStyle = German"):
+        for setting in settings:
             administrator.execute(f"ALTER DATABASE {empty_database.database} SET {setting}")
         return empty_database
 

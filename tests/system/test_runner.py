@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 SETTINGS = """
-    SELECT current_setting('lock_timeout'), current_setting('search_path'), current_setting('DateStyle')
+    SELECT
+        current_setting('lock_timeout'), current_setting('search_path'), current_setting('DateStyle'),
+        current_setting('standard_conforming_strings'), current_setting('quote_all_identifiers')
 """
 
 
@@ -340,7 +342,13 @@ class TestConnectionOfTheCaller:
     ) -> None:
         settings = text(SETTINGS)
         with engine.begin() as connection:
-            connection.execute(text("SET LOCAL lock_timeout = '42s'; SET LOCAL DateStyle = German"))
+            for setting in (
+                "lock_timeout = '42s'",
+                "DateStyle = German",
+                "standard_conforming_strings = off",
+                "quote_all_identifiers = on",
+            ):
+                connection.execute(text(f"SET LOCAL {setting}"))
             before = connection.execute(settings).one()
             assert (
                 MigrationRunner(connection=connection, versions=revisions.folder).apply_migrations().success
