@@ -130,6 +130,7 @@ def create_engine(url: str | URL | None = None) -> Engine:
         )
     settings = {
         "application_name": "honua-schema",
+        "client_encoding": "utf8",  # in some encodings PostgreSQL says nothing that Python can read as text
         "connect_timeout": 10,
         "prepare_threshold": None,  # PgBouncer may serve each transaction from another session
     }

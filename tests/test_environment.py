@@ -199,6 +199,14 @@ def test_connections_are_named_and_leave_nothing_prepared_behind(empty_database:
         assert connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar() == 0
 
 
+def test_text_is_text_whatever_the_encoding_of_clients(empty_database: URL) -> None:
+    with connect_engine(create_engine(empty_database)) as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {empty_database.database} SET client_encoding = SQL_ASCII")
+        connection.commit()
+    with connect_engine(create_engine(empty_database)) as connection:
+        assert connection.exec_driver_sql("SELECT 'Łódź'").scalar() == "Łódź"
+
+
 def test_an_option_in_the_url_counts_more_than_ours(empty_database: URL) -> None:
     url = empty_database.update_query_dict({"application_name": "mine"})
     with connect_engine(create_engine(url)) as connection:
