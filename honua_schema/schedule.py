@@ -123,7 +123,7 @@ TASKS = (
         lambda connection: len(intake.expire_old_conversations(connection, limit=BATCH)),
     ),
     Task(
-        "credentials", "daily", "Revoke credentials that have been invalid for a week",
+        "credentials", "daily", "Revoke credentials that failed and were not tried for a week",
         lambda connection: len(maintenance.revoke_expired_credentials(connection, limit=BATCH)),
     ),
     Task(
