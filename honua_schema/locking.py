@@ -109,7 +109,7 @@ ALWAYS_THE_SAME = " ".join(f"SET LOCAL {name} = {value};" for name, value in SET
 Settings of a transaction: those of a session would stay behind in a pool such as PgBouncer.
 """
 _CHANGED = ("lock_timeout", *SETTINGS)
-READ_SETTINGS = text("SELECT " + ", ".join(f'current_setting(\'{name}\') AS "{name}"' for name in _CHANGED))
+READ_SETTINGS = text("SELECT " + ", ".join(f"current_setting('{name}') AS \"{name}\"" for name in _CHANGED))
 RESTORE_SETTINGS = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in _CHANGED))
 
 

@@ -201,7 +201,9 @@ def test_connections_are_named_and_leave_nothing_prepared_behind(empty_database:
 
 def test_text_is_text_whatever_the_encoding_of_clients(empty_database: URL) -> None:
     with connect_engine(create_engine(empty_database)) as connection:
-        connection.exec_driver_sql(f"ALTER DATABASE {empty_database.database} SET client_encoding = SQL_ASCII")
+        connection.exec_driver_sql(
+            f"ALTER DATABASE {empty_database.database} SET client_encoding = SQL_ASCII"
+        )
         connection.commit()
     with connect_engine(create_engine(empty_database)) as connection:
         assert connection.exec_driver_sql("SELECT 'Łódź'").scalar() == "Łódź"

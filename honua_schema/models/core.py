@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     CheckConstraint,
+    FetchedValue,
     ForeignKey,
-    Identity,
     LargeBinary,
     String,
     Text,
@@ -42,6 +42,7 @@ from honua_schema.models.base import (
     one_of,
     partitioned_by_month,
     rules_in_domains,
+    sequence,
     short_elements,
 )
 
@@ -181,10 +182,10 @@ class Customer(Base):
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
         comment="When the customer was deleted softly; purge_soft_deleted_records() removes the row later"
     )
-    customer_number: Mapped[int] = mapped_column(
-        Identity(always=True),
+    customer_number: Mapped[int | None] = mapped_column(
         deferred=True,
         unique=True,
+        server_default=FetchedValue(),
         comment="Small number given once; the customer's place in build_cache_registry.customers_served",
     )
 
@@ -226,10 +227,13 @@ class Customer(Base):
     )
 
 
+sequence(Customer, "customer_numbers", "The next customers.customer_number")
 after_create(
     Customer,
-    "INSERT INTO customers (customer_id, organization_name, contact_email, subscription_status, tier)"
-    " VALUES ('system', 'Honua System', 'system@honua.invalid', 'active', 'enterprise')",
+    "INSERT INTO customers"
+    " (customer_id, organization_name, contact_email, subscription_status, tier, customer_number)"
+    " VALUES ('system', 'Honua System', 'system@honua.invalid', 'active', 'enterprise',"
+    " nextval('customer_numbers'))",
 )
 
 

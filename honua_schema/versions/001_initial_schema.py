@@ -185,8 +185,7 @@ def upgrade() -> None:
         sa.Column(
             "customer_number",
             sa.Integer(),
-            sa.Identity(always=True),
-            nullable=False,
+            nullable=True,
             comment="Small number given once; the customer's place in build_cache_registry.customers_served",
         ),
         sa.CheckConstraint("jsonb_typeof(metadata) = 'object'", name=op.f("ck_customers_metadata_object")),
@@ -201,6 +200,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("customer_id", name=op.f("uq_customers_customer_id")),
         sa.UniqueConstraint("customer_number", name=op.f("uq_customers_customer_number")),
         comment="Organisations that order builds: the tenants of the system",
+    )
+    sqlfile.execute(
+        "CREATE SEQUENCE customer_numbers;\n"
+        "COMMENT ON SEQUENCE customer_numbers IS 'The next customers.customer_number';"
     )
     op.create_table(
         "licenses",
@@ -724,15 +727,20 @@ def upgrade() -> None:
         "CREATE TABLE honua_partitions.build_access_log_default PARTITION OF build_access_log DEFAULT;"
     )
     sqlfile.execute(
-        "INSERT INTO customers (customer_id, organization_name, contact_email, subscription_status, tier)"
-        " VALUES ('system', 'Honua System', 'system@honua.invalid', 'active', 'enterprise');"
+        "INSERT INTO customers"
+        " (customer_id, organization_name, contact_email, subscription_status, tier, customer_number)"
+        " VALUES ('system', 'Honua System', 'system@honua.invalid', 'active', 'enterprise',"
+        " nextval('customer_numbers'));"
     )
-    sqlfile.create("001/core/cache_performance_summary.sql")
+    sqlfile.create("001/core/give_customer_number.sql")
+    sqlfile.keep_for_owner("001/core/give_customer_number.sql")
+    sqlfile.create("001/core/customers_give_number.sql", "001/core/cache_performance_summary.sql")
 
 
 def downgrade() -> None:
     """Drop all of it, the partitions of every log table included, and keep what others put beside them."""
-    sqlfile.drop("001/core/cache_performance_summary.sql")
+    sqlfile.drop("001/core/cache_performance_summary.sql", "001/core/customers_give_number.sql")
+    sqlfile.drop("001/core/give_customer_number.sql")
     op.drop_table("build_access_log")
     sqlfile.execute(
         "DROP DOMAIN "
@@ -758,6 +766,7 @@ def downgrade() -> None:
     op.drop_table("registry_credentials")
     op.drop_table("licenses")
     op.drop_table("customers")
+    sqlfile.execute("DROP SEQUENCE customer_numbers;")
     op.drop_table("schema_migrations")
     sqlfile.execute(DROP_PARTITION_SCHEMA)
     sqlfile.execute(DROP_OUR_EXTENSIONS)

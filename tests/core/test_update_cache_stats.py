@@ -129,7 +129,7 @@ def test_copied_records_count(connection: Connection) -> None:
 
 
 def test_large_customer_numbers_are_counted(connection: Connection) -> None:
-    connection.execute("ALTER SEQUENCE customers_customer_number_seq RESTART 100000")
+    connection.execute("ALTER SEQUENCE customer_numbers RESTART 100000")
     entry, customer = add_cache_entry(connection), add_customer(connection)
 
     for _ in range(3):

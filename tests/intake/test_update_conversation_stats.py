@@ -153,9 +153,7 @@ def test_a_message_that_is_moved_or_gets_a_later_time_is_the_last_one(connection
     )
     assert last_message_at() == now
     for hours in (1, -1):
-        connection.execute(
-            "UPDATE conversation_messages SET created_at = %s", [now + timedelta(hours=hours)]
-        )
+        connection.execute("UPDATE conversation_messages SET created_at = %s", [now + timedelta(hours=hours)])
         assert last_message_at() == now + timedelta(hours=1)
 
 

@@ -133,8 +133,8 @@ class QuotaModel(RuleBasedStateMachine):
         [retried] = self.rows("SELECT retry_failed_build(%s)", build_id)[0]
         for customer in self.customers.values():
             if retried and build_id in customer.builds:
-                # A delay may have moved its place, so from now on it counts no later than in the month in which it
-                # was made.
+                # A delay may have moved its place, so from now on it counts no later than in the month in
+                # which it was made.
                 customer.builds[build_id] = min(customer.builds[build_id], 0)
 
     @rule(build_id=consumes(builds))

@@ -459,7 +459,7 @@ class TestRoleWithoutRights:
 
 
 class TestUnusualSettings:
-    """The tables are in public, and strings and dates are read, whatever the role, the database or the URL says."""
+    """Names, strings and dates mean the same, whatever the role, the database or the URL says."""
 
     @pytest.fixture(params=["url", "database"])
     def elsewhere(self, request: pytest.FixtureRequest, empty_database: URL, connect: Any) -> URL:
