@@ -551,7 +551,7 @@ class BuildCacheRegistry(Base):
         comment="Hits so far; kept exact by the access log's trigger",
     )
     last_accessed_at: Mapped[datetime.datetime | None] = mapped_column(
-        **NOT_FOR_TENANTS, comment="When the entry was last looked up; kept by the access log's trigger"
+        **NOT_FOR_TENANTS, comment="When the entry was last used or built; kept by the access log's trigger"
     )
     total_customers_served: Mapped[int] = mapped_column(
         server_default="1",

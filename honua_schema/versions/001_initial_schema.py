@@ -586,7 +586,7 @@ def upgrade() -> None:
             "last_accessed_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="When the entry was last looked up; kept by the access log's trigger",
+            comment="When the entry was last used or built; kept by the access log's trigger",
         ),
         sa.Column(
             "total_customers_served",
