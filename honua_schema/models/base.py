@@ -61,6 +61,10 @@ class Base(DeclarativeBase):
 
 ModelType = TypeVar("ModelType", bound=Base)
 
+# For children whose foreign key is ON DELETE CASCADE: the database deletes those that are not loaded, and the
+# session those that are. It would else take them from their parent first, or keep them as if they were there.
+DELETED_ALONG: dict[str, Any] = {"cascade": "save-update, merge, delete", "passive_deletes": True}
+
 CreationTimestamp = Annotated[
     datetime.datetime, mapped_column(DateTime(timezone=True), server_default=text("now()"))
 ]

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from honua_schema.models.base import (
+    DELETED_ALONG,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -190,12 +191,12 @@ class BuildQueue(Base):
         foreign_keys=[target_registry_id],
         primaryjoin="BuildQueue.target_registry_id == RegistryCredential.id",
     )
-    result: Mapped[BuildResult | None] = relationship(back_populates="build", passive_deletes=True)
+    result: Mapped[BuildResult | None] = relationship(back_populates="build", **DELETED_ALONG)
     events: Mapped[list[BuildEvent]] = relationship(
-        back_populates="build", passive_deletes=True, order_by="BuildEvent.event_timestamp"
+        back_populates="build", **DELETED_ALONG, order_by="BuildEvent.event_timestamp"
     )
     metrics: Mapped[list[BuildMetric]] = relationship(
-        back_populates="build", passive_deletes=True, order_by="BuildMetric.metric_timestamp"
+        back_populates="build", **DELETED_ALONG, order_by="BuildMetric.metric_timestamp"
     )
 
     __table_args__ = (
@@ -358,7 +359,7 @@ class BuildResult(Base):
 
     build: Mapped[BuildQueue] = relationship(back_populates="result")
     build_cache: Mapped[BuildCacheRegistry | None] = relationship()
-    artifacts: Mapped[list[BuildArtifact]] = relationship(back_populates="result", passive_deletes=True)
+    artifacts: Mapped[list[BuildArtifact]] = relationship(back_populates="result", **DELETED_ALONG)
 
     __table_args__ = (
         finite("actual_duration_seconds"),

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import flag_modified
 
 from honua_schema.models.base import (
+    DELETED_ALONG,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -187,11 +188,11 @@ class Customer(Base):
         comment="Small number given once; the customer's place in build_cache_registry.customers_served",
     )
 
-    license: Mapped[License | None] = relationship(back_populates="customer", passive_deletes=True)
+    license: Mapped[License | None] = relationship(back_populates="customer", **DELETED_ALONG)
     registry_credentials: Mapped[list[RegistryCredential]] = relationship(
-        back_populates="customer", passive_deletes=True
+        back_populates="customer", **DELETED_ALONG
     )
-    builds: Mapped[list[BuildQueue]] = relationship(back_populates="customer", passive_deletes=True)
+    builds: Mapped[list[BuildQueue]] = relationship(back_populates="customer", **DELETED_ALONG)
     conversations: Mapped[list[Conversation]] = relationship(back_populates="customer", passive_deletes=True)
     manifests: Mapped[list[BuildManifest]] = relationship(back_populates="customer", passive_deletes=True)
 
@@ -424,7 +425,8 @@ class RegistryCredential(Base):
     customer: Mapped[Customer] = relationship(back_populates="registry_credentials")
     builds: Mapped[list[BuildQueue]] = relationship(
         back_populates="target_registry",
-        passive_deletes=True,
+        # Not True: honua_app may delete a credential, but not take it from builds. The foreign key does.
+        passive_deletes="all",
         foreign_keys="BuildQueue.target_registry_id",
         primaryjoin="RegistryCredential.id == BuildQueue.target_registry_id",
     )
@@ -570,7 +572,7 @@ class BuildCacheRegistry(Base):
         comment="One bit per customers.customer_number that got the image: an exact count at a flat cost",
     )
 
-    accesses: Mapped[list[BuildAccessLog]] = relationship(back_populates="build_cache", passive_deletes=True)
+    accesses: Mapped[list[BuildAccessLog]] = relationship(back_populates="build_cache", **DELETED_ALONG)
 
     __table_args__ = (
         one_of("tier", Tier),

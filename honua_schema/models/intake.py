@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from honua_schema.models.base import (
+    DELETED_ALONG,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -176,7 +177,7 @@ class BuildManifest(Base):
         primaryjoin="BuildManifest.id == Conversation.build_manifest_id",
     )
     requirement_extractions: Mapped[list[RequirementExtraction]] = relationship(
-        back_populates="manifest", passive_deletes=True
+        back_populates="manifest", **DELETED_ALONG
     )
 
     __table_args__ = (
@@ -303,13 +304,11 @@ class Conversation(Base):
         primaryjoin="Conversation.build_manifest_id == BuildManifest.id",
     )
     messages: Mapped[list[ConversationMessage]] = relationship(
-        back_populates="conversation", passive_deletes=True, order_by="ConversationMessage.sequence_number"
+        back_populates="conversation", **DELETED_ALONG, order_by="ConversationMessage.sequence_number"
     )
-    intents: Mapped[list[ConversationIntent]] = relationship(
-        back_populates="conversation", passive_deletes=True
-    )
+    intents: Mapped[list[ConversationIntent]] = relationship(back_populates="conversation", **DELETED_ALONG)
     requirement_extractions: Mapped[list[RequirementExtraction]] = relationship(
-        back_populates="conversation", passive_deletes=True
+        back_populates="conversation", **DELETED_ALONG
     )
 
     __table_args__ = (
@@ -416,7 +415,7 @@ class ConversationMessage(Base):
     )
 
     conversation: Mapped[Conversation] = relationship(back_populates="messages")
-    intents: Mapped[list[ConversationIntent]] = relationship(back_populates="message", passive_deletes=True)
+    intents: Mapped[list[ConversationIntent]] = relationship(back_populates="message", **DELETED_ALONG)
 
     __table_args__ = (
         UniqueConstraint("conversation_id", "sequence_number"),
