@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import DateTime, Enum, inspect, select, text
+from sqlalchemy import JSON, DateTime, Enum, inspect, null, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import RelationshipDirection, RelationshipProperty, Session
+from sqlalchemy.orm import ColumnProperty, RelationshipDirection, RelationshipProperty, Session
 
 from honua_schema import customer_scope, models
 from honua_schema.models import (
     AccessType,
+    AuditLog,
     Base,
     BuildAccessLog,
     BuildArtifact,
@@ -117,6 +119,77 @@ def test_every_enumeration_has_a_check_with_the_same_values() -> None:
                 ]  # fmt: skip
                 listed = ", ".join(f"'{value}'" for value in column.type.enums)
                 assert str(check.sqltext) == f"{column.name} IN ({listed})"
+
+
+JSON_ATTRIBUTES = {
+    attribute: column_type
+    for mapper in Base.registry.mappers
+    for attribute in mapper.column_attrs
+    for column_type in [attribute.columns[0].type]
+    if isinstance(getattr(column_type, "data_type", column_type), JSON)
+}
+
+
+def test_every_column_of_json_takes_none_for_null() -> None:
+    assert len(JSON_ATTRIBUTES) == 17
+    for column_type in JSON_ATTRIBUTES.values():
+        assert column_type.should_evaluate_none
+        assert getattr(column_type, "data_type", column_type).none_as_null
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [each for each in JSON_ATTRIBUTES if each.columns[0].nullable and each.parent.class_ is not AuditLog],
+    ids=str,
+)
+def test_none_in_json_is_null_and_not_the_null_of_json_or_a_default(
+    engine: Engine, attribute: ColumnProperty[Any]
+) -> None:
+    model: Any = attribute.parent.class_
+    with Session(engine) as session:
+        session.add_all(a_customer_with_everything())
+        (row,) = (each for each in session.new if isinstance(each, model))
+        is_null = []
+        for value in (None, {"scale": 25000}, None):
+            setattr(row, attribute.key, value)
+            session.flush()
+            is_null.append(
+                session.scalar(select(attribute.class_attribute.is_(None)).where(model.id == row.id))
+            )
+        assert is_null == [True, False, True]
+
+
+def test_none_leaves_another_column_its_default_and_null_does_not(engine: Engine) -> None:
+    with Session(engine) as session, session.begin():
+        session.add(
+            License(
+                customer=a_customer(), license_key="encrypted", license_key_hash="h", tier=Tier.PRO,
+                expires_at=datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC),
+                max_builds_per_month=None, max_registries=null(),
+            )
+        )  # fmt: skip
+    with Session(engine) as session:
+        license_ = session.scalars(select(License)).one()
+        assert (license_.max_builds_per_month, license_.max_registries) == (100, None)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "2001:db8::1", "10.0.0.0/8", "2001:db8::/32", None])
+def test_an_address_is_the_text_that_it_was_written_as(engine: Engine, address: str | None) -> None:
+    with Session(engine) as session, session.begin():
+        session.add(Conversation(ip_address=address))
+    with Session(engine) as session:
+        assert session.scalars(select(Conversation.ip_address)).all() == [address]
+        if address:
+            written = select(Conversation).where(Conversation.ip_address == address)
+            assert session.scalars(written).one().ip_address == address
+
+
+def test_an_address_is_found_by_its_network_and_may_be_written_as_an_object(engine: Engine) -> None:
+    with Session(engine) as session, session.begin():
+        session.add(Conversation(ip_address=ipaddress.ip_address("10.0.0.1")))
+    with Session(engine) as session:
+        near = select(Conversation.ip_address).where(Conversation.ip_address.op("<<")("10.0.0.0/8"))
+        assert session.scalars(near).all() == ["10.0.0.1"]
 
 
 def test_a_tree_of_objects_is_stored_and_walked_both_ways(engine: Engine) -> None:

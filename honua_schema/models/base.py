@@ -27,11 +27,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Column, Table
     from sqlalchemy.types import TypeEngine
 
@@ -47,13 +49,30 @@ PARTITION_SCHEMA = "honua_partitions"
 """The schema that holds the partitions of the four log tables, and nothing else."""
 
 
+class Json(JSONB[Any]):
+    """JSON in which None is NULL, as in SQL: neither the null of JSON, which is a value, nor the default."""
+
+    should_evaluate_none = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+
+class Address(INET):
+    """Address of a machine or network, as text: psycopg makes an object of it, which is equal to no text."""
+
+    def result_processor(self, *_: Any) -> Callable[[Any], str | None]:
+        """Return what makes text of the driver's objects."""
+        return lambda value: None if value is None else str(value)
+
+
 class Base(DeclarativeBase):
     """The declarative base of all 17 tables."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as declared
         datetime.datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
+        dict[str, Any]: Json,
         str: Text,
         uuid.UUID: Uuid,
     }
@@ -158,6 +177,7 @@ class Domain(TypeDecorator[Any]):
         self.rule = rule
         self.condition = condition
         self.comment = comment
+        self.should_evaluate_none = data_type.should_evaluate_none
         self.impl_instance = data_type
         self.impl = data_type  # type: ignore[assignment]  # SQLAlchemy itself does so for each dialect
 

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Numeric, Text, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from honua_schema.models.base import (
@@ -108,7 +108,7 @@ class BuildQueue(Base):
     manifest_hash: Mapped[String64] = mapped_column(
         comment="Hash of the manifest; the key of the build cache"
     )
-    manifest_json: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="What to build, as a JSON object")
+    manifest_json: Mapped[dict[str, Any]] = mapped_column(comment="What to build, as a JSON object")
     status: Mapped[BuildStatus] = mapped_column(
         enum_type(BuildStatus),
         server_default="queued",
@@ -149,7 +149,7 @@ class BuildQueue(Base):
         comment="Processor architecture to build for; NULL given at INSERT becomes amd64",
     )
     build_args: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, server_default=text("'{}'::jsonb"), comment="Arguments of the build, as a JSON object"
+        server_default=text("'{}'::jsonb"), comment="Arguments of the build, as a JSON object"
     )
     estimated_duration_seconds: Mapped[WholeSeconds | None] = mapped_column(
         comment="How long the build may take"
@@ -420,7 +420,7 @@ class BuildArtifact(Base):
     content_type: Mapped[String100 | None] = mapped_column(comment="Media type of the artifact")
     checksum_sha256: Mapped[String64 | None] = mapped_column(comment="SHA-256 of the content, in hexadecimal")
     metadata_: Mapped[dict[str, Any] | None] = mapped_column(
-        "metadata", JSONB, server_default=text("'{}'::jsonb"), comment="Further facts, as a JSON object"
+        "metadata", server_default=text("'{}'::jsonb"), comment="Further facts, as a JSON object"
     )
     expires_at: Mapped[datetime.datetime | None] = mapped_column(comment="When the artifact may be removed")
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -489,7 +489,7 @@ class BuildEvent(Base):
     event_timestamp: Mapped[CreationTimestamp] = mapped_column(
         primary_key=True, comment="When it happened; the partition key"
     )
-    event_data: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="Facts about the event")
+    event_data: Mapped[dict[str, Any] | None] = mapped_column(comment="Facts about the event")
     source: Mapped[String100 | None] = mapped_column(comment="Who reported it: a worker or a function")
     severity: Mapped[EventSeverity | None] = mapped_column(
         enum_type(EventSeverity), server_default="info", comment="How much it matters"
@@ -543,7 +543,7 @@ class BuildMetric(Base):
         primary_key=True, comment="When it was measured; the partition key"
     )
     tags: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, server_default=text("'{}'::jsonb"), comment="Dimensions of the value, as a JSON object"
+        server_default=text("'{}'::jsonb"), comment="Dimensions of the value, as a JSON object"
     )
     customer_id: Mapped[TakenCustomerId] = mapped_column(
         comment="The customer whose build it is; kept by triggers"

@@ -17,12 +17,13 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import flag_modified
 
 from honua_schema.models.base import (
     DELETED_ALONG,
+    Address,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -167,7 +168,6 @@ class Customer(Base):
     )
     metadata_: Mapped[dict[str, Any] | None] = mapped_column(
         "metadata",
-        JSONB,
         server_default=text("'{}'::jsonb"),
         comment="Further facts about the customer, as a JSON object",
     )
@@ -282,7 +282,6 @@ class License(Base):
         comment="When a trial ends; expires_at counts where it is not given"
     )
     features: Mapped[dict[str, Any]] = mapped_column(
-        JSONB,
         server_default=text(f"'{DEFAULT_FEATURES}'::jsonb"),
         comment="Feature flags as a JSON object of booleans",
     )
@@ -556,7 +555,7 @@ class BuildCacheRegistry(Base):
         comment="Distinct customers who got the image; kept exact by the access log's trigger",
     )
     manifest_json: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, **NOT_FOR_TENANTS, comment="The manifest itself, as a JSON object"
+        **NOT_FOR_TENANTS, comment="The manifest itself, as a JSON object"
     )
     expires_at: Mapped[datetime.datetime | None] = mapped_column(
         comment="When the entry stops being offered; NULL is never"
@@ -673,7 +672,7 @@ class BuildAccessLog(Base):
     pull_duration_seconds: Mapped[Seconds | None] = mapped_column(comment="How long the pull took")
     download_size_bytes: Mapped[ByteCount | None] = mapped_column(comment="Bytes that were pulled")
     user_agent: Mapped[str | None] = mapped_column(comment="Client software that asked")
-    ip_address: Mapped[str | None] = mapped_column(INET, comment="Address that asked")
+    ip_address: Mapped[str | None] = mapped_column(Address, comment="Address that asked")
 
     build_cache: Mapped[BuildCacheRegistry | None] = relationship(back_populates="accesses")
     customer: Mapped[Customer] = relationship()

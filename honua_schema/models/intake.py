@@ -16,11 +16,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from honua_schema.models.base import (
     DELETED_ALONG,
+    Address,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -28,6 +28,7 @@ from honua_schema.models.base import (
     Fraction,
     GeneratedNumber,
     GeneratedUuid,
+    Json,
     String10,
     String20,
     String50,
@@ -125,9 +126,7 @@ class BuildManifest(Base):
     customer_email: Mapped[String255 | None] = mapped_column(
         comment="Address of somebody who is no customer yet"
     )
-    manifest_json: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, comment="The manifest itself, as a JSON object"
-    )
+    manifest_json: Mapped[dict[str, Any]] = mapped_column(comment="The manifest itself, as a JSON object")
     manifest_hash: Mapped[String64] = mapped_column(
         comment="Hash of the manifest; the key of the build cache"
     )
@@ -146,7 +145,7 @@ class BuildManifest(Base):
     is_validated: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="Whether the manifest passed validation"
     )
-    validation_errors: Mapped[Any | None] = mapped_column(JSONB, comment="What validation found")
+    validation_errors: Mapped[Any | None] = mapped_column(Json, comment="What validation found")
     validated_at: Mapped[datetime.datetime | None] = mapped_column(comment="When it was validated")
     validated_by: Mapped[String100 | None] = mapped_column(comment="Who or what validated it")
     deployment_status: Mapped[DeploymentStatus] = mapped_column(
@@ -263,7 +262,7 @@ class Conversation(Base):
         ForeignKey("build_manifests.id", ondelete="SET NULL"), comment="The manifest that came of it"
     )
     extracted_requirements: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, comment="Requirements understood so far, as a JSON object"
+        comment="Requirements understood so far, as a JSON object"
     )
     confidence_score: Mapped[Fraction | None] = mapped_column(comment="Confidence in them, from 0 to 1")
     started_at: Mapped[CreationTimestamp] = mapped_column(comment="When the conversation began")
@@ -284,7 +283,7 @@ class Conversation(Base):
         Numeric(10, 6), server_default="0", comment="Cost so far, in US dollars"
     )
     user_agent: Mapped[str | None] = mapped_column(comment="Client software of the customer")
-    ip_address: Mapped[str | None] = mapped_column(INET, comment="Address of the customer")
+    ip_address: Mapped[str | None] = mapped_column(Address, comment="Address of the customer")
     referrer: Mapped[str | None] = mapped_column(comment="Page that the customer came from")
     locale: Mapped[String10 | None] = mapped_column(server_default="en-US", comment="Language and region")
     user_satisfaction_score: Mapped[int | None] = mapped_column(comment="The customer's score, from 1 to 5")
@@ -396,8 +395,8 @@ class ConversationMessage(Base):
     )
     sequence_number: Mapped[int] = mapped_column(comment="Place in the conversation")
     function_name: Mapped[String100 | None] = mapped_column(comment="Function that the model called")
-    function_arguments: Mapped[Any | None] = mapped_column(JSONB, comment="Arguments of the call")
-    function_response: Mapped[Any | None] = mapped_column(JSONB, comment="Answer of the function")
+    function_arguments: Mapped[Any | None] = mapped_column(Json, comment="Arguments of the call")
+    function_response: Mapped[Any | None] = mapped_column(Json, comment="Answer of the function")
     prompt_tokens: Mapped[int | None] = mapped_column(comment="Tokens sent to the model")
     completion_tokens: Mapped[int | None] = mapped_column(comment="Tokens that the model answered with")
     total_tokens: Mapped[int | None] = mapped_column(
@@ -465,7 +464,7 @@ class ConversationIntent(Base):
     intent_type: Mapped[String100] = mapped_column(comment="What the customer wants")
     intent_confidence: Mapped[Fraction | None] = mapped_column(comment="Confidence in it, from 0 to 1")
     intent_parameters: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, comment="Parameters of the wish, as a JSON object"
+        comment="Parameters of the wish, as a JSON object"
     )
     detected_by: Mapped[String50 | None] = mapped_column(
         server_default="ai_classifier", comment="What detected the intent"
@@ -515,7 +514,7 @@ class RequirementExtraction(Base):
     )
     requirement_type: Mapped[String100] = mapped_column(comment="Kind of requirement")
     requirement_value: Mapped[str] = mapped_column(comment="The requirement, in words")
-    requirement_json: Mapped[Any | None] = mapped_column(JSONB, comment="The requirement, for a program")
+    requirement_json: Mapped[Any | None] = mapped_column(Json, comment="The requirement, for a program")
     extracted_from_message_id: Mapped[int | None] = mapped_column(
         ForeignKey("conversation_messages.id", ondelete="SET NULL"),
         comment="The message that it was read from",
