@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import JSON, DateTime, Enum, inspect, null, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import ColumnProperty, RelationshipDirection, RelationshipProperty, Session
 
 from honua_schema import customer_scope, models
@@ -36,7 +38,7 @@ from honua_schema.models import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
 EXPORTED_MODELS = {
     "Customer", "License", "RegistryCredential", "BuildCacheRegistry", "BuildAccessLog", "BuildQueue",
@@ -190,6 +192,68 @@ def test_an_address_is_found_by_its_network_and_may_be_written_as_an_object(engi
     with Session(engine) as session:
         near = select(Conversation.ip_address).where(Conversation.ip_address.op("<<")("10.0.0.0/8"))
         assert session.scalars(near).all() == ["10.0.0.1"]
+
+
+def test_the_time_of_a_change_is_there_after_the_flush(engine: Engine) -> None:
+    with Session(engine, expire_on_commit=False) as session:
+        session.add_all(a_customer_with_everything())
+        session.commit()
+        changed = {row: row.updated_at for row in session if "updated_at" in inspect(type(row)).columns}
+        assert {type(row).__name__ for row in changed} == {
+            "Customer", "License", "RegistryCredential", "BuildQueue", "BuildManifest", "Conversation",
+        }  # fmt: skip
+        for row in changed:
+            row.created_at -= datetime.timedelta(seconds=1)
+        session.commit()
+
+        assert all(row.updated_at > before for row, before in changed.items())
+        for row in changed:
+            assert (
+                session.scalar(select(type(row).updated_at).where(type(row).id == row.id)) == row.updated_at
+            )
+
+
+def test_a_time_of_a_change_that_is_given_stays(engine: Engine) -> None:
+    given = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    with Session(engine) as session, session.begin():
+        customer = a_customer()
+        session.add(customer)
+        session.flush()
+        customer.contact_name, customer.updated_at = "Ada", given
+        session.flush()
+        assert customer.updated_at == given
+        session.expire(customer)
+        assert customer.updated_at == given
+
+
+def test_a_customer_that_may_not_read_all_columns_has_the_time_of_a_change_too(engine: Engine) -> None:
+    with Session(engine) as session, session.begin():
+        session.add(a_customer())
+    with Session(engine) as session, session.begin():
+        session.execute(text("SET LOCAL ROLE honua_app"))
+        with customer_scope(session, "example-maps"):
+            customer = session.scalars(select(Customer)).one()
+            before = customer.updated_at
+            customer.contact_name = "Ada"
+            session.flush()
+            assert customer.updated_at > before
+
+
+def test_the_time_of_a_change_is_there_without_waiting_for_it(database: URL) -> None:
+    async def change() -> None:
+        engine = create_async_engine(database)
+        async with AsyncSession(engine, expire_on_commit=False) as session:
+            session.add(customer := a_customer())
+            await session.commit()
+            before = customer.updated_at
+            customer.contact_name = "Ada"
+            await session.flush()
+            assert customer.updated_at > before
+            await session.commit()
+            assert customer.updated_at > before
+        await engine.dispose()
+
+    asyncio.run(change())
 
 
 def test_a_tree_of_objects_is_stored_and_walked_both_ways(engine: Engine) -> None:

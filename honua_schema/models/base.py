@@ -24,17 +24,21 @@ from sqlalchemy import (
     TypeDecorator,
     Uuid,
     event,
+    inspect,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm.attributes import set_committed_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column, Connection, Table
+    from sqlalchemy.orm import Mapper
     from sqlalchemy.types import TypeEngine
 
 NAMING_CONVENTION = {
@@ -87,6 +91,11 @@ DELETED_ALONG: dict[str, Any] = {"cascade": "save-update, merge, delete", "passi
 CreationTimestamp = Annotated[
     datetime.datetime, mapped_column(DateTime(timezone=True), server_default=text("now()"))
 ]
+UpdateTimestamp = Annotated[
+    datetime.datetime,
+    mapped_column(DateTime(timezone=True), server_default=text("now()"), server_onupdate=FetchedValue()),
+]
+"""When a row last changed. A trigger sets it, and `fetch_update_timestamp` has it there after a flush."""
 GeneratedUuid = Annotated[
     uuid.UUID, mapped_column(Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
 ]
@@ -107,6 +116,19 @@ String255 = Annotated[str, mapped_column(String(255))]
 CustomerId = Annotated[str, mapped_column(String(100))]
 TakenCustomerId = Annotated[str, mapped_column(String(100), server_default=FetchedValue())]
 """The customer of what a row belongs to: a trigger fills it, so that an INSERT leaves it out."""
+
+
+@event.listens_for(Base, "after_update", propagate=True)
+def fetch_update_timestamp(mapper: Mapper[Any], connection: Connection, row: Base) -> None:
+    """Fetch the time that a trigger gave a row: were it loaded when looked at, asyncio would have no way to.
+
+    The option eager_defaults would let the UPDATE return it, but then ask for all columns with a default that
+    are not loaded, such as those that honua_app may not read.
+    """
+    if "updated_at" in inspect(row).expired_attributes:
+        key = zip(mapper.primary_key, mapper.primary_key_from_instance(row), strict=True)
+        query = select(mapper.columns.updated_at).where(*(column == value for column, value in key))
+        set_committed_value(row, "updated_at", connection.scalar(query))
 
 
 def enum_type(values: type[enum.StrEnum], length: int = 20) -> Enum:

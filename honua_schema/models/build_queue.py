@@ -28,6 +28,7 @@ from honua_schema.models.base import (
     String100,
     String255,
     TakenCustomerId,
+    UpdateTimestamp,
     WholeSeconds,
     enum_type,
     finite,
@@ -169,7 +170,7 @@ class BuildQueue(Base):
         comment="When the build was last requeued"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     heartbeat_at: Mapped[datetime.datetime | None] = mapped_column(

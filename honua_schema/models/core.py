@@ -35,6 +35,7 @@ from honua_schema.models.base import (
     String64,
     String100,
     String255,
+    UpdateTimestamp,
     after_create,
     enum_type,
     finite,
@@ -175,7 +176,7 @@ class Customer(Base):
         ARRAY(String(50)), comment="Labels that operators group customers by"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -298,7 +299,7 @@ class License(Base):
     revoked_by: Mapped[String100 | None] = mapped_column(comment="Who revoked the licence")
     revoked_reason: Mapped[str | None] = mapped_column(comment="Why the licence was revoked")
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
 
@@ -414,7 +415,7 @@ class RegistryCredential(Base):
         comment="What the registry answered to a failed login"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     revoked_at: Mapped[datetime.datetime | None] = mapped_column(

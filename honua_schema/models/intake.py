@@ -36,6 +36,7 @@ from honua_schema.models.base import (
     String100,
     String255,
     TakenCustomerId,
+    UpdateTimestamp,
     enum_type,
     finite,
     in_range,
@@ -159,7 +160,7 @@ class BuildManifest(Base):
         ForeignKey("build_cache_registry.id", ondelete="SET NULL"), comment="The cached build that answers it"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -292,7 +293,7 @@ class Conversation(Base):
         comment="When the score or the words were given"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
 
