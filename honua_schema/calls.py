@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from decimal import Decimal
+from numbers import Number
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -135,8 +135,7 @@ def first(call: Call[list[Record]]) -> Call[Record | None]:
 
 def _call(function: str, arguments: dict[str, Any], read: Callable[[Result[Any]], Answer]) -> Call[Answer]:
     named = ", ".join(f"p_{name} => :{name}" for name in arguments)
-    # PostgreSQL takes no float for a numeric parameter.
-    values = {
-        name: Decimal(str(value)) if isinstance(value, float) else value for name, value in arguments.items()
-    }
+    # A number has a type of its own, numeric when it is large, for which there may be no function.
+    # As text it is what the parameter is, or too large for it.
+    values = {name: str(value) if isinstance(value, Number) else value for name, value in arguments.items()}
     return Call(text(f"{function}({named})"), values, read)

@@ -222,16 +222,21 @@ def encrypt(keyring: Keyring, secret: str, place: Place) -> str:
     """
     header = f"{FORMAT}:{keyring.current}"
     nonce = secrets.token_bytes(NONCE_BYTES)
-    try:
-        data = secret.encode()
-    except UnicodeEncodeError:
-        # Python's own error shows the secret.
-        raise SecretError(
-            f"The secret for {place.table}.{place.column} has characters that are half of one (surrogates).",
-            "Decode it from bytes without errors='surrogateescape'.",
-        ) from None
+    data = _encode(secret, f"The secret for {place.table}.{place.column}")
     sealed = keyring.cipher(keyring.current).encrypt(nonce, data, place.bind(header))
     return f"{header}:{base64.b64encode(nonce + sealed).decode()}"
+
+
+def _encode(secret: str, what: str) -> bytes:
+    try:
+        return secret.encode()
+    except UnicodeEncodeError:
+        pass
+    # Python's own error holds the secret, and would be the context of one that is raised while it is handled.
+    raise SecretError(
+        f"{what} has characters that are half of one (surrogates).",
+        "Decode it from bytes without errors='surrogateescape'.",
+    )
 
 
 def decrypt(keyring: Keyring, envelope: str, place: Place) -> str:
@@ -279,8 +284,11 @@ def hash_license_key(key: str) -> str:
 
     Args:
         key: The licence key; spaces around it don't count.
+
+    Raises:
+        SecretError: The key is not text.
     """
-    return hashlib.sha256(key.strip().encode()).hexdigest()
+    return hashlib.sha256(_encode(key.strip(), "The licence key")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from honua_schema.errors import SchemaError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from psycopg.errors import Diagnostic
     from sqlalchemy import Connection, Engine
 
 BATCH = 500  # rows; a batch takes a fraction of a second
@@ -97,11 +98,19 @@ def _vacuum(connection: Connection) -> int:
     connection.rollback()
     autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
     warnings: list[tuple[str | None, str | None]] = []
+
+    def note(warning: Diagnostic) -> None:
+        warnings.append((warning.sqlstate, warning.message_primary))
+
     driver: Any = autocommit.connection.driver_connection
-    driver.add_notice_handler(lambda warning: warnings.append((warning.sqlstate, warning.message_primary)))
-    tables = autocommit.scalars(VACUUM_DUE).all()
-    for table in tables:
-        autocommit.exec_driver_sql(f"VACUUM (ANALYZE, SKIP_LOCKED) {table}")
+    driver.add_notice_handler(note)
+    try:
+        tables = autocommit.scalars(VACUUM_DUE).all()
+        for table in tables:
+            autocommit.exec_driver_sql(f"VACUUM (ANALYZE, SKIP_LOCKED) {table}")
+    finally:
+        # The pool hands the connection on.
+        driver.remove_notice_handler(note)
     # A table that is being vacuumed already is left alone. VACUUM merely warns of one that it may not touch.
     if refusals := [message for code, message in warnings if code != LOCK_NOT_AVAILABLE]:
         remedy = "Run this task as the owner of the tables, or leave them to autovacuum."

@@ -390,6 +390,36 @@ def test_a_refusal_carries_code_message_hint_and_rule(session: Session, connecti
     assert broken_rule.value.orig.diag.constraint_name == "ck_build_access_log_access_type_allowed"
 
 
+@pytest.mark.parametrize("number", [2**31, 2**40, 2**64, -(2**70)])
+def test_a_number_that_is_too_large_is_refused_as_such(session: Session, number: int) -> None:
+    with pytest.raises(DataError) as refused:
+        licenses.expire_licenses(session, limit=number)
+    assert isinstance(refused.value.orig, psycopg.Error)
+    assert refused.value.orig.sqlstate == "22003"
+
+
+def test_a_number_is_taken_up_to_the_size_of_its_column(session: Session, connection: Connection) -> None:
+    entry, customer = add_cache_entry(connection), add_customer(connection)
+    record = (session, entry, customer, "cache_hit")
+
+    cache.record_cache_access(*record, download_size_bytes=2**63 - 1, pull_duration_seconds=0.1)
+    session.commit()
+    with pytest.raises(DataError, match="out of range for type bigint"):
+        cache.record_cache_access(*record, download_size_bytes=2**63)
+    session.rollback()
+    with pytest.raises(DataError, match="numeric field overflow"):
+        cache.record_cache_access(*record, pull_duration_seconds=1e22)
+
+    row = connection.execute("SELECT * FROM build_access_log").fetchone()
+    assert (row.download_size_bytes, row.pull_duration_seconds) == (2**63 - 1, Decimal("0.10"))
+
+
+def test_a_fraction_is_refused_where_a_whole_number_is_needed(session: Session) -> None:
+    limit: Any = 2.5
+    with pytest.raises(DataError, match="integer"):
+        licenses.expire_licenses(session, limit=limit)
+
+
 def test_details_that_do_not_exist_are_refused_before_they_reach_the_server(session: Session) -> None:
     details: dict[str, Any] = {"exit_code => 1, p_stdout_log": "x"}
 

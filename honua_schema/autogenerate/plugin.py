@@ -18,7 +18,7 @@ from honua_schema.autogenerate import expressions, planning
 from honua_schema.autogenerate.comparison import compare
 from honua_schema.autogenerate.operations import FrozenCopy, flatten
 from honua_schema.models import Base
-from honua_schema.models.base import Domain
+from honua_schema.models.base import Address, Domain, Json
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -93,15 +93,18 @@ def frozen_copies(scripts: ScriptDirectory | None) -> dict[Key, FrozenCopy]:
 
 
 def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
-    """Write down a domain that a revision uses as a column's type, as something that is there already.
+    """Write down a type of this package as what it is to the database, and a domain as one that is there.
 
     Args:
         kind: What is to be written down.
         item: A type, if `kind` says so.
         context: The revision's.
     """
-    if kind != "type" or not isinstance(item, Domain | DOMAIN):
+    if kind != "type" or not isinstance(item, Address | Json | Domain | DOMAIN):
         return False
+    context.imports.add("from sqlalchemy.dialects import postgresql")
+    if isinstance(item, Address | Json):
+        return f"postgresql.{item.__visit_name__}()"
     match item.data_type:
         case sa.Enum(length=length):
             data_type = f"sa.String(length={length})"
@@ -109,7 +112,6 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | Literal[
             data_type = "postgresql.JSONB()"
         case other:
             data_type = f"sa.{other!r}"
-    context.imports.add("from sqlalchemy.dialects import postgresql")
     return f"postgresql.DOMAIN({item.name!r}, {data_type}, create_type=False)"
 
 

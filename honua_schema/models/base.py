@@ -24,15 +24,21 @@ from sqlalchemy import (
     TypeDecorator,
     Uuid,
     event,
+    inspect,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm.attributes import set_committed_value
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Table
+    from collections.abc import Callable
+
+    from sqlalchemy import Column, Connection, Table
+    from sqlalchemy.orm import Mapper
     from sqlalchemy.types import TypeEngine
 
 NAMING_CONVENTION = {
@@ -47,13 +53,30 @@ PARTITION_SCHEMA = "honua_partitions"
 """The schema that holds the partitions of the four log tables, and nothing else."""
 
 
+class Json(JSONB[Any]):
+    """JSON in which None is NULL, as in SQL: neither the null of JSON, which is a value, nor the default."""
+
+    should_evaluate_none = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+
+class Address(INET):
+    """Address of a machine or network, as text: psycopg makes an object of it, which is equal to no text."""
+
+    def result_processor(self, *_: Any) -> Callable[[Any], str | None]:
+        """Return what makes text of the driver's objects."""
+        return lambda value: None if value is None else str(value)
+
+
 class Base(DeclarativeBase):
     """The declarative base of all 17 tables."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as declared
         datetime.datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB,
+        dict[str, Any]: Json,
         str: Text,
         uuid.UUID: Uuid,
     }
@@ -61,9 +84,18 @@ class Base(DeclarativeBase):
 
 ModelType = TypeVar("ModelType", bound=Base)
 
+# For children whose foreign key is ON DELETE CASCADE: the database deletes those that are not loaded, and the
+# session those that are. It would else take them from their parent first, or keep them as if they were there.
+DELETED_ALONG: dict[str, Any] = {"cascade": "save-update, merge, delete", "passive_deletes": True}
+
 CreationTimestamp = Annotated[
     datetime.datetime, mapped_column(DateTime(timezone=True), server_default=text("now()"))
 ]
+UpdateTimestamp = Annotated[
+    datetime.datetime,
+    mapped_column(DateTime(timezone=True), server_default=text("now()"), server_onupdate=FetchedValue()),
+]
+"""When a row last changed. A trigger sets it, and `fetch_update_timestamp` has it there after a flush."""
 GeneratedUuid = Annotated[
     uuid.UUID, mapped_column(Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
 ]
@@ -84,6 +116,19 @@ String255 = Annotated[str, mapped_column(String(255))]
 CustomerId = Annotated[str, mapped_column(String(100))]
 TakenCustomerId = Annotated[str, mapped_column(String(100), server_default=FetchedValue())]
 """The customer of what a row belongs to: a trigger fills it, so that an INSERT leaves it out."""
+
+
+@event.listens_for(Base, "after_update", propagate=True)
+def fetch_update_timestamp(mapper: Mapper[Any], connection: Connection, row: Base) -> None:
+    """Fetch the time that a trigger gave a row: were it loaded when looked at, asyncio would have no way to.
+
+    The option eager_defaults would let the UPDATE return it, but then ask for all columns with a default that
+    are not loaded, such as those that honua_app may not read.
+    """
+    if "updated_at" in inspect(row).expired_attributes:
+        key = zip(mapper.primary_key, mapper.primary_key_from_instance(row), strict=True)
+        query = select(mapper.columns.updated_at).where(*(column == value for column, value in key))
+        set_committed_value(row, "updated_at", connection.scalar(query))
 
 
 def enum_type(values: type[enum.StrEnum], length: int = 20) -> Enum:
@@ -159,6 +204,7 @@ class Domain(TypeDecorator[Any]):
         self.rule = rule
         self.condition = condition
         self.comment = comment
+        self.should_evaluate_none = data_type.should_evaluate_none
         self.impl_instance = data_type
         self.impl = data_type  # type: ignore[assignment]  # SQLAlchemy itself does so for each dialect
 

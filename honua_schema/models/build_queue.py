@@ -10,10 +10,11 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Numeric, Text, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from honua_schema.models.base import (
+    DELETED_ALONG,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -27,6 +28,7 @@ from honua_schema.models.base import (
     String100,
     String255,
     TakenCustomerId,
+    UpdateTimestamp,
     WholeSeconds,
     enum_type,
     finite,
@@ -107,7 +109,7 @@ class BuildQueue(Base):
     manifest_hash: Mapped[String64] = mapped_column(
         comment="Hash of the manifest; the key of the build cache"
     )
-    manifest_json: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="What to build, as a JSON object")
+    manifest_json: Mapped[dict[str, Any]] = mapped_column(comment="What to build, as a JSON object")
     status: Mapped[BuildStatus] = mapped_column(
         enum_type(BuildStatus),
         server_default="queued",
@@ -148,7 +150,7 @@ class BuildQueue(Base):
         comment="Processor architecture to build for; NULL given at INSERT becomes amd64",
     )
     build_args: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, server_default=text("'{}'::jsonb"), comment="Arguments of the build, as a JSON object"
+        server_default=text("'{}'::jsonb"), comment="Arguments of the build, as a JSON object"
     )
     estimated_duration_seconds: Mapped[WholeSeconds | None] = mapped_column(
         comment="How long the build may take"
@@ -168,7 +170,7 @@ class BuildQueue(Base):
         comment="When the build was last requeued"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     heartbeat_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -190,12 +192,12 @@ class BuildQueue(Base):
         foreign_keys=[target_registry_id],
         primaryjoin="BuildQueue.target_registry_id == RegistryCredential.id",
     )
-    result: Mapped[BuildResult | None] = relationship(back_populates="build", passive_deletes=True)
+    result: Mapped[BuildResult | None] = relationship(back_populates="build", **DELETED_ALONG)
     events: Mapped[list[BuildEvent]] = relationship(
-        back_populates="build", passive_deletes=True, order_by="BuildEvent.event_timestamp"
+        back_populates="build", **DELETED_ALONG, order_by="BuildEvent.event_timestamp"
     )
     metrics: Mapped[list[BuildMetric]] = relationship(
-        back_populates="build", passive_deletes=True, order_by="BuildMetric.metric_timestamp"
+        back_populates="build", **DELETED_ALONG, order_by="BuildMetric.metric_timestamp"
     )
 
     __table_args__ = (
@@ -358,7 +360,7 @@ class BuildResult(Base):
 
     build: Mapped[BuildQueue] = relationship(back_populates="result")
     build_cache: Mapped[BuildCacheRegistry | None] = relationship()
-    artifacts: Mapped[list[BuildArtifact]] = relationship(back_populates="result", passive_deletes=True)
+    artifacts: Mapped[list[BuildArtifact]] = relationship(back_populates="result", **DELETED_ALONG)
 
     __table_args__ = (
         finite("actual_duration_seconds"),
@@ -419,7 +421,7 @@ class BuildArtifact(Base):
     content_type: Mapped[String100 | None] = mapped_column(comment="Media type of the artifact")
     checksum_sha256: Mapped[String64 | None] = mapped_column(comment="SHA-256 of the content, in hexadecimal")
     metadata_: Mapped[dict[str, Any] | None] = mapped_column(
-        "metadata", JSONB, server_default=text("'{}'::jsonb"), comment="Further facts, as a JSON object"
+        "metadata", server_default=text("'{}'::jsonb"), comment="Further facts, as a JSON object"
     )
     expires_at: Mapped[datetime.datetime | None] = mapped_column(comment="When the artifact may be removed")
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -488,7 +490,7 @@ class BuildEvent(Base):
     event_timestamp: Mapped[CreationTimestamp] = mapped_column(
         primary_key=True, comment="When it happened; the partition key"
     )
-    event_data: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="Facts about the event")
+    event_data: Mapped[dict[str, Any] | None] = mapped_column(comment="Facts about the event")
     source: Mapped[String100 | None] = mapped_column(comment="Who reported it: a worker or a function")
     severity: Mapped[EventSeverity | None] = mapped_column(
         enum_type(EventSeverity), server_default="info", comment="How much it matters"
@@ -542,7 +544,7 @@ class BuildMetric(Base):
         primary_key=True, comment="When it was measured; the partition key"
     )
     tags: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, server_default=text("'{}'::jsonb"), comment="Dimensions of the value, as a JSON object"
+        server_default=text("'{}'::jsonb"), comment="Dimensions of the value, as a JSON object"
     )
     customer_id: Mapped[TakenCustomerId] = mapped_column(
         comment="The customer whose build it is; kept by triggers"

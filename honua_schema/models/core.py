@@ -17,11 +17,13 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.orm.attributes import flag_modified
 
 from honua_schema.models.base import (
+    DELETED_ALONG,
+    Address,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -33,6 +35,7 @@ from honua_schema.models.base import (
     String64,
     String100,
     String255,
+    UpdateTimestamp,
     after_create,
     enum_type,
     finite,
@@ -168,7 +171,6 @@ class Customer(Base):
     )
     metadata_: Mapped[dict[str, Any] | None] = mapped_column(
         "metadata",
-        JSONB,
         server_default=text("'{}'::jsonb"),
         comment="Further facts about the customer, as a JSON object",
     )
@@ -176,7 +178,7 @@ class Customer(Base):
         ARRAY(String(50)), comment="Labels that operators group customers by"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -189,11 +191,11 @@ class Customer(Base):
         comment="Small number given once; the customer's place in build_cache_registry.customers_served",
     )
 
-    license: Mapped[License | None] = relationship(back_populates="customer", passive_deletes=True)
+    license: Mapped[License | None] = relationship(back_populates="customer", **DELETED_ALONG)
     registry_credentials: Mapped[list[RegistryCredential]] = relationship(
-        back_populates="customer", passive_deletes=True
+        back_populates="customer", **DELETED_ALONG
     )
-    builds: Mapped[list[BuildQueue]] = relationship(back_populates="customer", passive_deletes=True)
+    builds: Mapped[list[BuildQueue]] = relationship(back_populates="customer", **DELETED_ALONG)
     conversations: Mapped[list[Conversation]] = relationship(back_populates="customer", passive_deletes=True)
     manifests: Mapped[list[BuildManifest]] = relationship(back_populates="customer", passive_deletes=True)
 
@@ -286,7 +288,6 @@ class License(Base):
         comment="When a trial ends; expires_at counts where it is not given"
     )
     features: Mapped[dict[str, Any]] = mapped_column(
-        JSONB,
         server_default=text(f"'{DEFAULT_FEATURES}'::jsonb"),
         comment="Feature flags as a JSON object of booleans",
     )
@@ -303,7 +304,7 @@ class License(Base):
     revoked_by: Mapped[String100 | None] = mapped_column(comment="Who revoked the licence")
     revoked_reason: Mapped[str | None] = mapped_column(comment="Why the licence was revoked")
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
 
@@ -419,7 +420,7 @@ class RegistryCredential(Base):
         comment="What the registry answered to a failed login"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     revoked_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -429,7 +430,8 @@ class RegistryCredential(Base):
     customer: Mapped[Customer] = relationship(back_populates="registry_credentials")
     builds: Mapped[list[BuildQueue]] = relationship(
         back_populates="target_registry",
-        passive_deletes=True,
+        # Not True: honua_app may delete a credential, but not take it from builds. The foreign key does.
+        passive_deletes="all",
         foreign_keys="BuildQueue.target_registry_id",
         primaryjoin="RegistryCredential.id == BuildQueue.target_registry_id",
     )
@@ -559,7 +561,7 @@ class BuildCacheRegistry(Base):
         comment="Distinct customers who got the image; kept exact by the access log's trigger",
     )
     manifest_json: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, **NOT_FOR_TENANTS, comment="The manifest itself, as a JSON object"
+        **NOT_FOR_TENANTS, comment="The manifest itself, as a JSON object"
     )
     expires_at: Mapped[datetime.datetime | None] = mapped_column(
         comment="When the entry stops being offered; NULL is never"
@@ -575,7 +577,7 @@ class BuildCacheRegistry(Base):
         comment="One bit per customers.customer_number that got the image: an exact count at a flat cost",
     )
 
-    accesses: Mapped[list[BuildAccessLog]] = relationship(back_populates="build_cache", passive_deletes=True)
+    accesses: Mapped[list[BuildAccessLog]] = relationship(back_populates="build_cache", **DELETED_ALONG)
 
     __table_args__ = (
         one_of("tier", Tier),
@@ -677,7 +679,7 @@ class BuildAccessLog(Base):
     pull_duration_seconds: Mapped[Seconds | None] = mapped_column(comment="How long the pull took")
     download_size_bytes: Mapped[ByteCount | None] = mapped_column(comment="Bytes that were pulled")
     user_agent: Mapped[str | None] = mapped_column(comment="Client software that asked")
-    ip_address: Mapped[str | None] = mapped_column(INET, comment="Address that asked")
+    ip_address: Mapped[str | None] = mapped_column(Address, comment="Address that asked")
 
     build_cache: Mapped[BuildCacheRegistry | None] = relationship(back_populates="accesses")
     customer: Mapped[Customer] = relationship()

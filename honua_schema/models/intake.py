@@ -16,10 +16,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from honua_schema.models.base import (
+    DELETED_ALONG,
+    Address,
     Base,
     ByteCount,
     CreationTimestamp,
@@ -27,6 +28,7 @@ from honua_schema.models.base import (
     Fraction,
     GeneratedNumber,
     GeneratedUuid,
+    Json,
     String10,
     String20,
     String50,
@@ -34,6 +36,7 @@ from honua_schema.models.base import (
     String100,
     String255,
     TakenCustomerId,
+    UpdateTimestamp,
     enum_type,
     finite,
     in_range,
@@ -124,9 +127,7 @@ class BuildManifest(Base):
     customer_email: Mapped[String255 | None] = mapped_column(
         comment="Address of somebody who is no customer yet"
     )
-    manifest_json: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, comment="The manifest itself, as a JSON object"
-    )
+    manifest_json: Mapped[dict[str, Any]] = mapped_column(comment="The manifest itself, as a JSON object")
     manifest_hash: Mapped[String64] = mapped_column(
         comment="Hash of the manifest; the key of the build cache"
     )
@@ -145,7 +146,7 @@ class BuildManifest(Base):
     is_validated: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="Whether the manifest passed validation"
     )
-    validation_errors: Mapped[Any | None] = mapped_column(JSONB, comment="What validation found")
+    validation_errors: Mapped[Any | None] = mapped_column(Json, comment="What validation found")
     validated_at: Mapped[datetime.datetime | None] = mapped_column(comment="When it was validated")
     validated_by: Mapped[String100 | None] = mapped_column(comment="Who or what validated it")
     deployment_status: Mapped[DeploymentStatus] = mapped_column(
@@ -159,7 +160,7 @@ class BuildManifest(Base):
         ForeignKey("build_cache_registry.id", ondelete="SET NULL"), comment="The cached build that answers it"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(
@@ -176,7 +177,7 @@ class BuildManifest(Base):
         primaryjoin="BuildManifest.id == Conversation.build_manifest_id",
     )
     requirement_extractions: Mapped[list[RequirementExtraction]] = relationship(
-        back_populates="manifest", passive_deletes=True
+        back_populates="manifest", **DELETED_ALONG
     )
 
     __table_args__ = (
@@ -262,7 +263,7 @@ class Conversation(Base):
         ForeignKey("build_manifests.id", ondelete="SET NULL"), comment="The manifest that came of it"
     )
     extracted_requirements: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, comment="Requirements understood so far, as a JSON object"
+        comment="Requirements understood so far, as a JSON object"
     )
     confidence_score: Mapped[Fraction | None] = mapped_column(comment="Confidence in them, from 0 to 1")
     started_at: Mapped[CreationTimestamp] = mapped_column(comment="When the conversation began")
@@ -283,7 +284,7 @@ class Conversation(Base):
         Numeric(10, 6), server_default="0", comment="Cost so far, in US dollars"
     )
     user_agent: Mapped[str | None] = mapped_column(comment="Client software of the customer")
-    ip_address: Mapped[str | None] = mapped_column(INET, comment="Address of the customer")
+    ip_address: Mapped[str | None] = mapped_column(Address, comment="Address of the customer")
     referrer: Mapped[str | None] = mapped_column(comment="Page that the customer came from")
     locale: Mapped[String10 | None] = mapped_column(server_default="en-US", comment="Language and region")
     user_satisfaction_score: Mapped[int | None] = mapped_column(comment="The customer's score, from 1 to 5")
@@ -292,7 +293,7 @@ class Conversation(Base):
         comment="When the score or the words were given"
     )
     created_at: Mapped[CreationTimestamp] = mapped_column(comment="When the row was made")
-    updated_at: Mapped[CreationTimestamp] = mapped_column(
+    updated_at: Mapped[UpdateTimestamp] = mapped_column(
         comment="When the row last changed; kept by a trigger"
     )
 
@@ -303,13 +304,11 @@ class Conversation(Base):
         primaryjoin="Conversation.build_manifest_id == BuildManifest.id",
     )
     messages: Mapped[list[ConversationMessage]] = relationship(
-        back_populates="conversation", passive_deletes=True, order_by="ConversationMessage.sequence_number"
+        back_populates="conversation", **DELETED_ALONG, order_by="ConversationMessage.sequence_number"
     )
-    intents: Mapped[list[ConversationIntent]] = relationship(
-        back_populates="conversation", passive_deletes=True
-    )
+    intents: Mapped[list[ConversationIntent]] = relationship(back_populates="conversation", **DELETED_ALONG)
     requirement_extractions: Mapped[list[RequirementExtraction]] = relationship(
-        back_populates="conversation", passive_deletes=True
+        back_populates="conversation", **DELETED_ALONG
     )
 
     __table_args__ = (
@@ -397,8 +396,8 @@ class ConversationMessage(Base):
     )
     sequence_number: Mapped[int] = mapped_column(comment="Place in the conversation")
     function_name: Mapped[String100 | None] = mapped_column(comment="Function that the model called")
-    function_arguments: Mapped[Any | None] = mapped_column(JSONB, comment="Arguments of the call")
-    function_response: Mapped[Any | None] = mapped_column(JSONB, comment="Answer of the function")
+    function_arguments: Mapped[Any | None] = mapped_column(Json, comment="Arguments of the call")
+    function_response: Mapped[Any | None] = mapped_column(Json, comment="Answer of the function")
     prompt_tokens: Mapped[int | None] = mapped_column(comment="Tokens sent to the model")
     completion_tokens: Mapped[int | None] = mapped_column(comment="Tokens that the model answered with")
     total_tokens: Mapped[int | None] = mapped_column(
@@ -416,7 +415,7 @@ class ConversationMessage(Base):
     )
 
     conversation: Mapped[Conversation] = relationship(back_populates="messages")
-    intents: Mapped[list[ConversationIntent]] = relationship(back_populates="message", passive_deletes=True)
+    intents: Mapped[list[ConversationIntent]] = relationship(back_populates="message", **DELETED_ALONG)
 
     __table_args__ = (
         UniqueConstraint("conversation_id", "sequence_number"),
@@ -466,7 +465,7 @@ class ConversationIntent(Base):
     intent_type: Mapped[String100] = mapped_column(comment="What the customer wants")
     intent_confidence: Mapped[Fraction | None] = mapped_column(comment="Confidence in it, from 0 to 1")
     intent_parameters: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, comment="Parameters of the wish, as a JSON object"
+        comment="Parameters of the wish, as a JSON object"
     )
     detected_by: Mapped[String50 | None] = mapped_column(
         server_default="ai_classifier", comment="What detected the intent"
@@ -516,7 +515,7 @@ class RequirementExtraction(Base):
     )
     requirement_type: Mapped[String100] = mapped_column(comment="Kind of requirement")
     requirement_value: Mapped[str] = mapped_column(comment="The requirement, in words")
-    requirement_json: Mapped[Any | None] = mapped_column(JSONB, comment="The requirement, for a program")
+    requirement_json: Mapped[Any | None] = mapped_column(Json, comment="The requirement, for a program")
     extracted_from_message_id: Mapped[int | None] = mapped_column(
         ForeignKey("conversation_messages.id", ondelete="SET NULL"),
         comment="The message that it was read from",

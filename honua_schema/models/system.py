@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from honua_schema.models.base import (
@@ -85,10 +84,10 @@ class AuditLog(Base):
     )
     transaction_id: Mapped[ByteCount] = mapped_column(comment="Transaction that made the change")
     old_values: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, comment="Old values of what changed, of the columns that may be recorded"
+        comment="Old values of what changed, of the columns that may be recorded"
     )
     new_values: Mapped[dict[str, Any] | None] = mapped_column(
-        JSONB, comment="New values of what changed, of the columns that may be recorded"
+        comment="New values of what changed, of the columns that may be recorded"
     )
 
     __table_args__ = (

@@ -22,7 +22,7 @@ INTAKE = "models/intake.py"
 PRIVILEGES = "sql/system/privileges.toml"
 
 CUSTOMER_OF_BUILD = '    customer: Mapped[Customer] = relationship(back_populates="builds")\n'
-EXTRA = '    extra: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="More")\n\n'
+EXTRA = '    extra: Mapped[dict[str, Any] | None] = mapped_column(comment="More")\n\n'
 FINITE_CORES = '        finite("estimated_cpu_cores"),\n'
 EXTRA_RULE = '        json_object("extra"),\n'
 FIRST_RELATIONSHIP_OF_CUSTOMER = (
@@ -63,7 +63,8 @@ class Label(Base):
     )
     name: Mapped[String50] = mapped_column(unique=True, comment="Name of the label")
     tier: Mapped[Tier] = mapped_column(enum_type(Tier), server_default="core", comment="The tier it is for")
-    facts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"), comment="Facts")
+    facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"), comment="Facts")
+    given_from: Mapped[str | None] = mapped_column(Address, comment="Where it was made")
     made_at: Mapped[CreationTimestamp] = mapped_column(comment="When it was made")
 
     __table_args__ = (
@@ -96,7 +97,7 @@ class Sign(Base):
     id: Mapped[GeneratedNumber] = mapped_column(comment="-")
     share: Mapped[String50] = mapped_column(server_default=text("'50% \\:off'"), comment="50% :x")
     facts: Mapped[dict[str, Any]] = mapped_column(
-        JSONB, server_default=text("'{\"share\"\\:1, \"of\"\\:\"100%\"}'::jsonb"), comment="-"
+        server_default=text("'{\"share\"\\:1, \"of\"\\:\"100%\"}'::jsonb"), comment="-"
     )
 
     __table_args__ = (CheckConstraint("share <> '100% \\:all'", name="share"), {"comment": "50%"})
@@ -455,7 +456,7 @@ CHANGES = {
     ),
     "add a table": Change(
         insert(CORE, "class License(Base):", LABELS.lstrip() + "\n\n"),
-        ("op.create_table(", '"labels"', "op.create_index("),
+        ("op.create_table(", '"labels"', "postgresql.JSONB()", "postgresql.INET()", "op.create_index("),
     ),
     "add a partitioned table": Change(
         insert(QUEUE, "class BuildResult(Base):", NOTES.lstrip() + "\n\n"),

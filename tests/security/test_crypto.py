@@ -160,10 +160,22 @@ def test_a_key_file_that_is_no_text_is_refused_without_showing_it(tmp_path: Path
     assert "canary" not in "".join(traceback.format_exception(refused.value))
 
 
-def test_a_secret_that_is_no_text_is_refused_without_showing_it(keyring: Keyring) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda keyring, secret: crypto.encrypt(keyring, secret, PLACE),
+        lambda _, key: crypto.hash_license_key(key),
+    ],
+    ids=["encrypted", "hashed"],
+)
+def test_a_secret_that_is_no_text_is_refused_without_showing_it(
+    keyring: Keyring, use: Callable[[Keyring, str], str]
+) -> None:
     with pytest.raises(SecretError, match="surrogates") as refused:
-        crypto.encrypt(keyring, f"{CANARY}\udc80", PLACE)
+        use(keyring, f"{CANARY}\udc80")
     assert CANARY not in "".join(traceback.format_exception(refused.value))
+    assert CANARY not in repr((refused.value.args, vars(refused.value)))
+    assert (refused.value.__cause__, refused.value.__context__) == (None, None)
 
 
 def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:

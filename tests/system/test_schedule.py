@@ -163,6 +163,21 @@ class TestVacuum:
         somebody.rollback()
         assert changed(run(engine, "vacuum")) == {"vacuum": 1}
 
+    @pytest.mark.parametrize("due", [schedule.VACUUM_DUE.text, "SELECT 'no_such_table'"])
+    def test_nobody_listens_to_the_connection_afterwards(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch, due: str
+    ) -> None:
+        def listeners() -> list[object]:
+            with engine.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                return list(driver._notice_handlers)
+
+        before = listeners()
+        monkeypatch.setattr(schedule, "VACUUM_DUE", text(due))
+        run(engine, "vacuum")
+
+        assert listeners() == before
+
 
 class TestOthers:
     def test_a_task_that_another_machine_is_at_is_left_to_it(self, engine: Engine) -> None:
