@@ -123,9 +123,10 @@ def test_every_enumeration_has_a_check_with_the_same_values() -> None:
                 assert str(check.sqltext) == f"{column.name} IN ({listed})"
 
 
+MAPPERS = sorted(Base.registry.mappers, key=str)  # each process that runs tests must find them in one order
 JSON_ATTRIBUTES = {
     attribute: column_type
-    for mapper in Base.registry.mappers
+    for mapper in MAPPERS
     for attribute in mapper.column_attrs
     for column_type in [attribute.columns[0].type]
     if isinstance(getattr(column_type, "data_type", column_type), JSON)
@@ -281,7 +282,7 @@ def test_a_tree_of_objects_is_stored_and_walked_both_ways(engine: Engine) -> Non
 
 ONE_TO_MANY = [
     relationship
-    for mapper in Base.registry.mappers
+    for mapper in MAPPERS
     for relationship in mapper.relationships
     if relationship.direction is RelationshipDirection.ONETOMANY
 ]
@@ -332,7 +333,7 @@ def test_a_deleted_parent_leaves_the_same_behind_whether_its_children_are_loaded
         assert (child not in session) == cascades(relationship)
 
     with Session(engine) as session:
-        everything = [row for mapper in Base.registry.mappers for row in session.scalars(select(mapper))]
+        everything = [row for mapper in MAPPERS for row in session.scalars(select(mapper))]
         for row in everything:
             for near in inspect(row).mapper.relationships:
                 getattr(row, near.key)
