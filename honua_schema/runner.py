@@ -16,8 +16,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
 
-from honua_schema import database, history, preflight
+from honua_schema import database, history, preflight, refusals
 from honua_schema.environment import Phase, Progress
 from honua_schema.errors import SchemaError
 
@@ -213,13 +214,15 @@ class MigrationRunner:
         Raises:
             SchemaError: The database cannot be reached, or refuses a statement.
         """
-        with database.translated_errors("PostgreSQL refused"):
+        try:
             if isinstance(self._connection, Connection):
                 with database.lent(self._connection):
                     yield self._connection
             else:
                 with database.connect(self._connection) as connection:
                     yield connection
+        except DBAPIError as error:
+            raise refusals.explain(error) from error
 
     def get_available_migrations(self) -> list[Migration]:
         """Return the revisions of this package, in order."""

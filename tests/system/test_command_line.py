@@ -30,6 +30,7 @@ COMMANDS = [
     *("upgrade", "downgrade", "stamp", "current", "history", "status", "verify", "check"),
     *("sql", "demo", "doctor", "top", "roles", "quotas", "partitions", "rotate-keys"),
 ]
+KEYS = "key-1:" + "A" * 43 + "="
 HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
 
 
@@ -429,6 +430,34 @@ class TestDoctor:
         assert {"subject", "level", "message", "remedy"} == set(findings[0])
 
 
+class TestNeverUpgraded:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "quotas",
+            "rotate-keys --yes",
+            "audit seal",
+            "audit verify",
+            "maintenance run",
+            "partitions",
+            "top --once",
+        ],
+    )
+    def test_every_command_that_needs_the_schema_says_what_to_run_first(
+        self,
+        run: Callable[..., Ended],
+        empty_database: URL,
+        monkeypatch: pytest.MonkeyPatch,
+        command: str,
+    ) -> None:
+        monkeypatch.setenv("HONUA_ENCRYPTION_KEYS", KEYS)
+        ended = run(*command.split(), on=empty_database)
+        assert ended.code == 1
+        remedy = "Is this the right database? If so, first run: honua-schema upgrade\n"
+        assert ended.errors.endswith(remedy)
+        assert ended.errors.count(remedy) == 1
+
+
 class TestRoleWithoutRights:
     @pytest.fixture
     def stranger(self, database: URL, connection: Connection) -> Iterator[URL]:
@@ -451,6 +480,23 @@ class TestRoleWithoutRights:
         [revisions] = [line for line in doctor if "\trevisions\t" in line]
         assert revisions.startswith("problem")
         assert 'GRANT "postgres" TO "stranger"' in revisions
+
+    def test_maintenance_says_as_whom_to_connect(self, run: Callable[..., Ended], stranger: URL) -> None:
+        ended = run("maintenance", "run", "daily", on=stranger)
+        assert ended.code == 1
+        assert ended.output.count("permission denied for function ") == 2
+        remedy = "Connect as the owner of the tables, or as a member of honua_maintenance."
+        assert ended.errors == f"{remedy}\n"
+        outcomes = json.loads(run("maintenance", "run", "daily", "--json", on=stranger).output)
+        assert [outcome["remedy"] for outcome in outcomes] == [remedy, remedy]
+
+    def test_who_may_not_encrypt_anew_is_told_as_whom_to_connect(
+        self, run: Callable[..., Ended], stranger: URL, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HONUA_ENCRYPTION_KEYS", KEYS)
+        ended = run("rotate-keys", "--yes", on=stranger)
+        assert ended.code == 1
+        assert "permission denied for table registry_credentials\nConnect as the owner" in ended.errors
 
     def test_what_else_is_denied_has_a_remedy(self, run: Callable[..., Ended], stranger: URL) -> None:
         ended = run("audit", "verify", on=stranger)
