@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from honua_schema import history
+from honua_schema import history, roles
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Server:
         may_create_in_public: Whether the role may create tables in the schema public.
         may_create_partitions: Whether the role may create the schema of the partitions, or create in it.
         version_table_owner: Owner of Alembic's version table, if this role has not the rights of that one.
+        is_bound: Whether the role is a member of one of ours, and thus to stay bound by row security.
     """
 
     version: str
@@ -46,6 +47,7 @@ class Server:
     may_create_in_public: bool
     may_create_partitions: bool
     version_table_owner: str | None
+    is_bound: bool
 
 
 SERVER = text("""
@@ -68,14 +70,22 @@ SERVER = text("""
             FROM pg_class
             WHERE pg_class.oid = to_regclass('public.alembic_version')
               AND NOT pg_has_role(pg_class.relowner, 'USAGE')
-        ) AS version_table_owner
-""").bindparams(partition_schema=PARTITION_SCHEMA)
+        ) AS version_table_owner,
+        EXISTS (
+            SELECT FROM pg_roles WHERE pg_roles.rolname = ANY (:roles) AND pg_has_role(pg_roles.oid, 'MEMBER')
+        ) AS is_bound
+""").bindparams(partition_schema=PARTITION_SCHEMA, roles=list(roles.ROLES))
 
 UNREADABLE = text("""
-    SELECT pg_get_userbyid(pg_class.relowner) AS owner, current_user AS role
+    SELECT
+        pg_get_userbyid(pg_class.relowner) AS owner,
+        current_user AS role,
+        EXISTS (
+            SELECT FROM pg_roles WHERE pg_roles.rolname = ANY (:roles) AND pg_has_role(pg_roles.oid, 'MEMBER')
+        ) AS is_bound
     FROM pg_class
     WHERE pg_class.oid = to_regclass('public.' || :table) AND NOT has_table_privilege(pg_class.oid, 'SELECT')
-""")
+""").bindparams(roles=list(roles.ROLES))
 
 RELATIONS = text("""
     SELECT pg_class.relname
@@ -119,7 +129,7 @@ def refuse_unsuitable_server(server: Server) -> None:
             "Turn default_transaction_read_only off for this role and database, or connect as another role.",
         )
     if owner := server.version_table_owner:
-        raise _tables_of_another(owner, server.role)
+        raise _tables_of_another(owner, server.role, is_bound=server.is_bound)
     if not server.may_create_in_public:
         raise SchemaError(
             f"Role {server.role} may not create tables in the schema public of database {server.database}.",
@@ -144,13 +154,15 @@ def refuse_unreadable_table(connection: Connection, table: str) -> None:
         SchemaError: The table exists, and the role may not read it.
     """
     if unreadable := connection.execute(UNREADABLE, {"table": table}).one_or_none():
-        raise _tables_of_another(unreadable.owner, unreadable.role)
+        raise _tables_of_another(unreadable.owner, unreadable.role, is_bound=unreadable.is_bound)
 
 
-def _tables_of_another(owner: str, role: str) -> SchemaError:
+def _tables_of_another(owner: str, role: str, *, is_bound: bool) -> SchemaError:
+    # With the rights of the owner, a program would see the rows of all customers.
+    grant = "" if is_bound else f', or an administrator runs: GRANT "{owner}" TO "{role}"'
     return SchemaError(
         f"The tables belong to role {owner}, whose rights role {role} does not have.",
-        f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{role}"',
+        f"Connect as {owner}{grant or '.'}",
     )
 
 

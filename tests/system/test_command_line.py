@@ -481,6 +481,21 @@ class TestRoleWithoutRights:
         assert revisions.startswith("problem")
         assert 'GRANT "postgres" TO "stranger"' in revisions
 
+    @pytest.mark.parametrize("role", ["honua_app", "honua_maintenance", "honua_readonly", "honua_worker"])
+    def test_a_member_of_one_of_our_roles_is_not_to_be_given_those_of_the_owner(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, role: str
+    ) -> None:
+        with member(connection, role) as name:
+            for command in ("current", "status", "verify", "upgrade"):
+                ended = run(command, on=database.set(username=name))
+                assert (ended.code, ended.output) == (1, "")
+                assert ended.errors.endswith(
+                    f"whose rights role {name} does not have.\nConnect as postgres.\n"
+                )
+            doctor = run("doctor", on=database.set(username=name))
+        assert doctor.output.count("Connect as postgres.\n") == 2
+        assert "GRANT" not in doctor.output
+
     def test_maintenance_says_as_whom_to_connect(self, run: Callable[..., Ended], stranger: URL) -> None:
         ended = run("maintenance", "run", "daily", on=stranger)
         assert ended.code == 1
