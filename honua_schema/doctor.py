@@ -160,12 +160,14 @@ def _examine_roles(connection: Connection) -> Iterator[Finding]:
 
 def _examine_revisions(runner: MigrationRunner) -> Iterator[Finding]:
     status = runner.get_status()
+    known = [each.version for each in runner.get_available_migrations()]
+    preflight.refuse_unknown_revision([status.current_version] if status.current_version else [], known)
     for revisions, level, message, remedy in (
         (
             status.unknown,
             Level.PROBLEM,
-            "A newer version of this package was here:",
-            "Install it: pip install --upgrade honua-schema",
+            "In schema_migrations, but unknown to this version of the package:",
+            "If a newer one was here, install it: pip install --upgrade honua-schema",
         ),
         (
             [f"{each.version} {each.name}" for each in status.edited],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,47 +167,58 @@ def _tables_of_another(owner: str, role: str, *, is_bound: bool) -> SchemaError:
     )
 
 
-def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) -> None:
-    """Refuse a database that a newer version of this package has upgraded.
+def refuse_unknown_revision(heads: Collection[str], revisions: Collection[str]) -> None:
+    """Refuse a database that a newer version of this package, or another project, has upgraded.
 
     Args:
         heads: Current revision of the database.
-        scripts: The revisions of this package.
+        revisions: The revisions of this package.
 
     Raises:
         SchemaError: The current revision is not among them.
     """
-    known = {script.revision for script in scripts.walk_revisions()}
-    for head in heads:
-        if head not in known and not head.isdigit():
-            raise SchemaError(
-                f"The table alembic_version holds {head}, which is no revision of honua-schema: "
-                "another project that uses Alembic has this database.",
-                "Use another database.",
-            )
-        if head not in known:
+    newest = max(revisions)
+    unknown = sorted(set(heads).difference(revisions))
+    for head in unknown:
+        if _is_newer(head, newest):
             raise SchemaError(
                 f"The database is at revision {head}, which this version of honua-schema does not know "
-                f"(its newest is {scripts.get_current_head()}): a newer version upgraded it.",
+                f"(its newest is {newest}): a newer version upgraded it.",
                 "Install that newer version: pip install --upgrade honua-schema",
             )
+    for head in unknown:
+        raise SchemaError(
+            f"The table alembic_version holds {head}, which is no revision of honua-schema: "
+            "another project that uses Alembic has this database.",
+            "Use another database.",
+        )
 
 
-def refuse_several_revisions(heads: Collection[str]) -> None:
+def _is_newer(revision: str, newest: str) -> bool:
+    return re.fullmatch("[0-9]{3}", revision) is not None and revision > newest
+
+
+def refuse_several_revisions(heads: Collection[str], revisions: Collection[str]) -> None:
     """Refuse a database of which nobody can say where it is.
 
     Args:
         heads: What alembic_version holds.
+        revisions: The revisions of this package.
 
     Raises:
         SchemaError: It is more than one revision.
     """
-    if len(heads) > 1:
-        raise SchemaError(
-            f"The table alembic_version holds several revisions: {', '.join(sorted(heads))}.",
-            f"If the tables are those of {max(heads)}: honua-schema stamp {max(heads)}. "
-            "Then honua-schema verify says whether they are.",
-        )
+    if len(heads) < 2:
+        return
+    newest = max(revisions)
+    known = set(heads).intersection(revisions)
+    if not known or any(_is_newer(head, newest) for head in heads):
+        refuse_unknown_revision(heads, revisions)
+    raise SchemaError(
+        f"The table alembic_version holds several revisions: {', '.join(sorted(heads))}.",
+        f"If the tables are those of {max(known)}: honua-schema stamp {max(known)}. "
+        "Then honua-schema verify says whether they are.",
+    )
 
 
 def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> None:

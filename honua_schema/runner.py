@@ -367,8 +367,8 @@ class MigrationRunner:
 
         status = self.get_status()
         if status.current_version:
-            scripts = ScriptDirectory.from_config(configuration(self._versions))
-            preflight.refuse_unknown_revision([status.current_version], scripts)
+            known = [each.version for each in self.get_available_migrations()]
+            preflight.refuse_unknown_revision([status.current_version], known)
         if pending := status.pending:
             versions = ", ".join(each.version for each in pending)
             raise SchemaError(f"The database is not up to date: {versions} pending.", "Upgrade it first.")
@@ -413,7 +413,7 @@ class MigrationRunner:
     def _current_version(self, connection: Connection) -> str | None:
         preflight.refuse_unreadable_table(connection, "alembic_version")
         heads = MigrationContext.configure(connection).get_current_heads()
-        preflight.refuse_several_revisions(heads)
+        preflight.refuse_several_revisions(heads, [each.version for each in self.get_available_migrations()])
         return max(heads, default=None)
 
     def _recorded(self, connection: Connection) -> list[RecordedMigration]:

@@ -308,16 +308,24 @@ class TestReports:
 
     @pytest.mark.parametrize(
         ("revision", "remedy"),
-        [("099", "pip install --upgrade honua-schema"), ("abc1", "Use another database.")],
+        [
+            ("099", "pip install --upgrade honua-schema"),
+            *((other, "Use another database.") for other in ("abc1", "000", "0099", "99", "20240101")),
+        ],
     )
-    def test_check_refuses_a_revision_that_it_does_not_know(
+    def test_check_upgrade_and_doctor_say_the_same_of_a_revision_that_they_do_not_know(
         self, run: Callable[..., Ended], database: URL, connection: Connection, revision: str, remedy: str
     ) -> None:
         connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
-        ended = run("check", on=database)
-        assert (ended.code, ended.output) == (1, "")
-        assert revision in ended.errors
-        assert remedy in ended.errors
+        check = run("check", on=database)
+        assert (check.code, check.output) == (1, "")
+        assert revision in check.errors
+        assert remedy in check.errors
+        assert run("upgrade", "--yes", on=database).errors == check.errors
+        doctor = run("doctor", on=database)
+        assert doctor.code == 1
+        [finding] = [line for line in doctor.output.splitlines() if "\trevisions\t" in line]
+        assert finding.split("\t")[2:] == check.errors.removeprefix("Error: ").splitlines()
 
     def test_several_revisions_are_refused_until_one_is_stamped(
         self, run: Callable[..., Ended], database: URL, connection: Connection
@@ -333,6 +341,34 @@ class TestReports:
         assert [state for state, subject, *_ in findings if subject == "revisions"] == ["problem"]
         assert run("stamp", HEAD, "--yes", on=database).code == 0
         assert run("verify", on=database).code == 0
+
+    @pytest.mark.parametrize(
+        ("second", "remedy"),
+        [
+            ("abc123", f"If the tables are those of {HEAD}: honua-schema stamp {HEAD}."),
+            ("099", "Install that newer version: pip install --upgrade honua-schema"),
+        ],
+    )
+    def test_of_several_revisions_only_one_of_ours_is_to_be_stamped(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, second: str, remedy: str
+    ) -> None:
+        connection.execute("INSERT INTO alembic_version VALUES (%s)", [second])
+        for command in ("current", "check", "upgrade"):
+            ended = run(command, on=database)
+            assert ended.code == 1
+            assert remedy in ended.errors
+        assert remedy in run("doctor", on=database).output
+
+    def test_several_revisions_of_another_project_are_not_to_be_stamped(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = 'abc123'")
+        connection.execute("INSERT INTO alembic_version VALUES ('def456')")
+        ended = run("status", on=database)
+        assert ended.code == 1
+        assert ended.errors.endswith(
+            "another project that uses Alembic has this database.\nUse another database.\n"
+        )
 
     def test_a_missing_row_of_the_history_shows_and_a_stamp_puts_it_back(
         self, run: Callable[..., Ended], database: URL, connection: Connection
