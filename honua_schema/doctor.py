@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 EXTENSIONS = ("pgcrypto", "uuid-ossp")
 OFFERED_EXTENSIONS = text("SELECT pg_available_extensions.name FROM pg_available_extensions")
 DEFAULT_PARTITIONS = text("""
-    SELECT partition.relname
+    SELECT partition.relname AS name,
+        has_schema_privilege(partition.relnamespace, 'USAGE')
+            AND has_table_privilege(partition.oid, 'SELECT') AS is_readable
     FROM pg_class partition
     WHERE partition.relnamespace = to_regnamespace(:schema)
       AND pg_get_expr(partition.relpartbound, partition.oid) = 'DEFAULT'
-      AND has_table_privilege(partition.oid, 'SELECT')
     ORDER BY partition.relname
 """)
 TABLES_WITHOUT_NEXT_MONTH = text("""
@@ -130,11 +131,10 @@ def _examine_upgrade_lock(connection: Connection) -> Iterator[Finding]:
 
 def _examine_partitions(connection: Connection) -> Iterator[Finding]:
     in_schema = {"schema": preflight.PARTITION_SCHEMA}
-    filled = [
-        name
-        for name in connection.scalars(DEFAULT_PARTITIONS, in_schema).all()
-        if connection.scalar(select(exists().select_from(table(name, schema=preflight.PARTITION_SCHEMA))))
-    ]
+    partitions = connection.execute(DEFAULT_PARTITIONS, in_schema).all()
+    unreadable = [each.name for each in partitions if not each.is_readable]
+    readable = [table(each.name, **in_schema) for each in partitions if each.is_readable]
+    filled = [each.name for each in readable if connection.scalar(select(exists().select_from(each)))]
     missing = list(connection.scalars(TABLES_WITHOUT_NEXT_MONTH, in_schema))
     remedy = "Run SELECT ensure_log_partitions(), daily if nothing else does."
     if filled:
@@ -146,7 +146,14 @@ def _examine_partitions(connection: Connection) -> Iterator[Finding]:
             f"There is no partition for next month of {', '.join(missing)}.",
             remedy,
         )
-    if not filled and not missing:
+    if unreadable:
+        yield Finding(
+            "partitions",
+            Level.WARNING,
+            f"Whether rows wait in {', '.join(unreadable)} is not readable by this role.",
+            "Connect as the owner of the tables.",
+        )
+    if not filled and not missing and not unreadable:
         yield Finding("partitions", Level.OK, "Next month has its partitions, and no row is in a default one")
 
 

@@ -423,6 +423,17 @@ class TestDoctor:
         assert self.states(ended)["revisions"] == "warning"
         assert "honua-schema upgrade" in ended.output
 
+    @pytest.mark.parametrize("role", ["honua_app", "honua_maintenance", "honua_readonly", "honua_worker"])
+    def test_who_may_not_look_into_the_default_partitions_is_told_so(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, role: str
+    ) -> None:
+        connection.execute("SELECT ensure_log_partitions()")
+        with member(connection, role) as name:
+            ended = run("doctor", on=database.set(username=name))
+        assert self.states(ended)["partitions"] == "warning"
+        assert "build_events_default, build_metrics_default is not readable by this role." in ended.output
+        assert "no row is in a default one" not in ended.output
+
     def test_a_newer_package_is_a_problem(
         self, run: Callable[..., Ended], database: URL, connection: Connection
     ) -> None:
