@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from honua_schema.runner import MigrationRunner
+    from honua_schema.runner import MigrationRunner, Verification
 
 EXTENSIONS = ("pgcrypto", "uuid-ossp")
 OFFERED_EXTENSIONS = text("SELECT pg_available_extensions.name FROM pg_available_extensions")
@@ -188,16 +188,24 @@ def _examine_revisions(runner: MigrationRunner) -> Iterator[Finding]:
             "Applied, but not in schema_migrations:",
             f"Record them: honua-schema stamp {status.current_version}",
         ),
-        (
-            [f"{each.version} {each.name}" for each in status.pending],
-            Level.WARNING,
-            "Not applied yet:",
-            "Apply them: honua-schema upgrade",
-        ),
     ):
         if revisions:
             yield Finding("revisions", level, f"{message} {', '.join(revisions)}", remedy)
+    if status.pending:
+        yield _examine_pending(runner, status, known)
     if status.is_good:
         yield Finding(
             "revisions", Level.OK, f"The database is at {status.current_version}, the newest revision"
         )
+
+
+def _examine_pending(runner: MigrationRunner, status: Verification, known: list[str]) -> Finding:
+    applied = known[: len(known) - len(status.pending)]
+    try:
+        with runner.connect() as connection:
+            preflight.refuse_foreign_objects(connection, applied, known[-1])
+    except SchemaError as error:
+        return Finding("revisions", Level.PROBLEM, error.message, error.remedy)
+    pending = ", ".join(f"{each.version} {each.name}" for each in status.pending)
+    remedy = "Apply them: honua-schema upgrade"
+    return Finding("revisions", Level.WARNING, f"Not applied yet: {pending}", remedy)

@@ -293,8 +293,9 @@ class SchemaChange:
             preflight.refuse_unrecorded_stamp(self._connection)
         if all(isinstance(step, RevisionStep) and step.is_upgrade for step in self._steps):
             preflight.refuse_edited_revisions(self._connection, context.script)
-            if not heads:
-                preflight.refuse_foreign_tables(self._connection, context.script)
+            if self._steps:
+                applied = [each for each in revisions if each <= max(heads, default="")]
+                preflight.refuse_foreign_objects(self._connection, applied, max(revisions))
         if not self._of_caller:
             self._connection.rollback()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from honua_schema import history, roles
+from honua_schema import history, roles, sqlfile
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -88,13 +88,26 @@ UNREADABLE = text("""
     WHERE pg_class.oid = to_regclass('public.' || :table) AND NOT has_table_privilege(pg_class.oid, 'SELECT')
 """).bindparams(roles=list(roles.ROLES))
 
-RELATIONS = text("""
-    SELECT pg_class.relname
-    FROM pg_class
-    WHERE pg_class.relnamespace = to_regnamespace('public') AND pg_class.relkind IN ('r', 'p', 'v', 'm', 'f')
-      AND pg_class.relname <> 'alembic_version'
-    ORDER BY pg_class.relname
+OBJECTS = text("""
+    SELECT found.class = 'pg_proc'::regclass AS is_function, found.name,
+        identified.type || ' ' || identified.identity AS description
+    FROM (
+        SELECT 'pg_class'::regclass, pg_class.oid, pg_class.relname
+        FROM pg_class
+        WHERE pg_class.relnamespace = to_regnamespace('public') AND pg_class.relname <> 'alembic_version'
+        UNION ALL
+        SELECT 'pg_type'::regclass, pg_type.oid, pg_type.typname
+        FROM pg_type
+        WHERE pg_type.typnamespace = to_regnamespace('public') AND pg_type.typrelid = 0
+        UNION ALL
+        SELECT 'pg_proc'::regclass, pg_proc.oid, pg_proc.proname
+        FROM pg_proc
+        WHERE pg_proc.pronamespace = to_regnamespace('public')
+    ) AS found (class, oid, name)
+    CROSS JOIN LATERAL pg_identify_object(found.class, found.oid, 0) AS identified
+    ORDER BY description
 """)
+LISTED = 10  # objects; more would hide the remedy
 
 
 def inspect_server(connection: Connection) -> Server:
@@ -235,7 +248,7 @@ def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> Non
         raise SchemaError(
             f"Target database is not up to date: it is at {', '.join(heads) or 'base'}, "
             f"the newest revision is {scripts.get_current_head()}.",
-            "First run: alembic upgrade head",
+            "First run: honua-schema upgrade",
         )
 
 
@@ -274,25 +287,45 @@ def refuse_unrecorded_stamp(connection: Connection) -> None:
         )
 
 
-def refuse_foreign_tables(connection: Connection, scripts: ScriptDirectory) -> None:
-    """Refuse to install into a database that already has tables of our names.
+def refuse_foreign_objects(connection: Connection, applied: Collection[str], newest: str) -> None:
+    """Refuse to install into a database that already has objects of our names.
+
+    Once revisions are applied, only functions and views are looked for, which the others would replace
+    without a word. What else has the name of ours stops its revision, and nothing of that stays.
 
     Args:
-        connection: A database without a current revision.
-        scripts: The revisions of this package.
+        connection: The database to look at.
+        applied: The revisions that it has.
+        newest: The newest revision of this package.
 
     Raises:
-        SchemaError: There is a table or view with the name of one of ours.
+        SchemaError: There is a table, view, index, sequence, type or function with the name of one of ours.
     """
-    existing = list(connection.scalars(RELATIONS))
+    existing = connection.execute(OBJECTS).all()
     if not existing:  # the usual case, and then the models need not be loaded
         return
-    from honua_schema.models import Base
+    made = {path.stem for version in applied for path in (sqlfile.FROZEN / version).rglob("*.sql")}
+    objects = [each for each in sqlfile.load_objects() if each.name not in made]
+    # Whatever its arguments: with another of its name, a function could not be named without them.
+    functions = {each.name for each in objects if each.kind == "function"}
+    relations = {each.name for each in objects if each.kind == "view"}
+    if not applied:
+        from honua_schema import declared
 
-    foreign = [name for name in existing if name in Base.metadata.tables]
-    if foreign:
+        relations |= declared.relation_names()
+    clashes = [each for each in existing if each.name in (functions if each.is_function else relations)]
+    if not clashes:
+        return
+    found = {(each.is_function, each.name) for each in clashes}
+    if not applied and len(found) == len(functions) + len(relations):
         raise SchemaError(
-            f"The database has no revision, but it has tables of our names: {', '.join(foreign)}.",
-            "Use another database. If honua-schema made them, say at which revision they are: "
-            f"alembic stamp {scripts.get_current_head()}",
+            f"The database has no revision, but everything that revision {newest} has.",
+            f"If honua-schema made it, and only alembic_version was lost: honua-schema stamp {newest}. "
+            "Then honua-schema verify says whether all is as it should be. Else use another database.",
         )
+    names = ", ".join(each.description for each in clashes[:LISTED])
+    more = f" and {len(clashes) - LISTED} more" if len(clashes) > LISTED else ""
+    raise SchemaError(
+        f"The database has objects of our names that its revisions have not made: {names}{more}.",
+        "Rename them, move them to another schema, or use another database for honua-schema.",
+    )

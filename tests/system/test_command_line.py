@@ -423,6 +423,44 @@ class TestDoctor:
         assert self.states(ended)["revisions"] == "warning"
         assert "honua-schema upgrade" in ended.output
 
+    @pytest.mark.parametrize(
+        "foreign", ["TABLE customers (id int)", "TABLE schema_migrations (version varchar)"]
+    )
+    def test_objects_of_our_names_are_a_problem(
+        self,
+        run: Callable[..., Ended],
+        empty_database: URL,
+        connect: Callable[..., Connection],
+        foreign: str,
+    ) -> None:
+        connect(empty_database).execute(f"CREATE {foreign}".encode())
+        ended = run("doctor", on=empty_database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+        assert f"table public.{foreign.split()[1]}" in ended.output
+        assert "honua-schema upgrade" not in ended.output
+        assert run("upgrade", "--yes", on=empty_database).code == 1
+
+    def test_a_lost_revision_is_a_problem_that_a_stamp_solves(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("DELETE FROM alembic_version")
+        ended = run("doctor", on=database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+        assert f"honua-schema stamp {HEAD}" in ended.output
+        assert run("stamp", HEAD, "--yes", on=database).code == 0
+        assert self.states(run("doctor", on=database))["revisions"] == "ok"
+
+    def test_at_an_earlier_revision_what_we_made_is_no_problem(
+        self, run: Callable[..., Ended], empty_database: URL, connect: Callable[..., Connection]
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("005")
+        ended = run("doctor", on=empty_database)
+        assert (ended.code, self.states(ended)["revisions"]) == (0, "warning")
+        connect(empty_database).execute("CREATE FUNCTION record_audit() RETURNS integer RETURN 1")
+        ended = run("doctor", on=empty_database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+        assert "function public.record_audit()" in ended.output
+
     @pytest.mark.parametrize("role", ["honua_app", "honua_maintenance", "honua_readonly", "honua_worker"])
     def test_who_may_not_look_into_the_default_partitions_is_told_so(
         self, run: Callable[..., Ended], database: URL, connection: Connection, role: str
