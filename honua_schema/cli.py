@@ -64,12 +64,12 @@ def expected_message(error: Exception) -> str | None:
     from psycopg import Error
     from sqlalchemy.exc import DBAPIError
 
-    from honua_schema.database import server_message
+    from honua_schema.refusals import explain
 
     if isinstance(error, CommandError):
         return str(error)
     if isinstance(error, DBAPIError | Error):
-        return f"PostgreSQL refused: {server_message(error)}"
+        return str(explain(error))
     return None
 
 
@@ -578,6 +578,9 @@ def maintenance_run(
             )
     if as_json:
         print_json(outcomes)
+    else:
+        for remedy in dict.fromkeys(outcome.remedy for outcome in outcomes if outcome.remedy):
+            typer.echo(remedy, err=True)
     raise typer.Exit(FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0)
 
 

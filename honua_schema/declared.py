@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from honua_schema import sqlfile
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
+
+from honua_schema import privileges, sqlfile
 from honua_schema.models import Base
+from honua_schema.models.base import domains
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,3 +34,23 @@ def create_all(connection: Connection) -> None:
     for each in objects:
         if each.kind != "script":
             sqlfile.execute_on(connection, each.text)
+
+
+def relation_names() -> set[str]:
+    """Return the names of tables, indexes, sequences, views and domains: no two of them may have the same."""
+    manifest = privileges.parse((sqlfile.CURRENT / sqlfile.MANIFEST).read_text(encoding="utf-8"))
+    tables = Base.metadata.tables.values()
+    keys = [
+        each
+        for table in tables
+        for each in table.constraints
+        if isinstance(each, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    return {
+        *Base.metadata.tables,
+        *domains(),
+        *manifest.views,
+        *manifest.sequences,
+        *(str(index.name) for table in tables for index in table.indexes),
+        *(str(each.name) for each in keys),
+    }

@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from honua_schema.runner import MigrationRunner
+    from honua_schema.runner import MigrationRunner, Verification
 
 EXTENSIONS = ("pgcrypto", "uuid-ossp")
 OFFERED_EXTENSIONS = text("SELECT pg_available_extensions.name FROM pg_available_extensions")
 DEFAULT_PARTITIONS = text("""
-    SELECT partition.relname
+    SELECT partition.relname AS name,
+        has_schema_privilege(partition.relnamespace, 'USAGE')
+            AND has_table_privilege(partition.oid, 'SELECT') AS is_readable
     FROM pg_class partition
     WHERE partition.relnamespace = to_regnamespace(:schema)
       AND pg_get_expr(partition.relpartbound, partition.oid) = 'DEFAULT'
-      AND has_table_privilege(partition.oid, 'SELECT')
     ORDER BY partition.relname
 """)
 TABLES_WITHOUT_NEXT_MONTH = text("""
@@ -130,11 +131,10 @@ def _examine_upgrade_lock(connection: Connection) -> Iterator[Finding]:
 
 def _examine_partitions(connection: Connection) -> Iterator[Finding]:
     in_schema = {"schema": preflight.PARTITION_SCHEMA}
-    filled = [
-        name
-        for name in connection.scalars(DEFAULT_PARTITIONS, in_schema).all()
-        if connection.scalar(select(exists().select_from(table(name, schema=preflight.PARTITION_SCHEMA))))
-    ]
+    partitions = connection.execute(DEFAULT_PARTITIONS, in_schema).all()
+    unreadable = [each.name for each in partitions if not each.is_readable]
+    readable = [table(each.name, **in_schema) for each in partitions if each.is_readable]
+    filled = [each.name for each in readable if connection.scalar(select(exists().select_from(each)))]
     missing = list(connection.scalars(TABLES_WITHOUT_NEXT_MONTH, in_schema))
     remedy = "Run SELECT ensure_log_partitions(), daily if nothing else does."
     if filled:
@@ -146,7 +146,14 @@ def _examine_partitions(connection: Connection) -> Iterator[Finding]:
             f"There is no partition for next month of {', '.join(missing)}.",
             remedy,
         )
-    if not filled and not missing:
+    if unreadable:
+        yield Finding(
+            "partitions",
+            Level.WARNING,
+            f"Whether rows wait in {', '.join(unreadable)} is not readable by this role.",
+            "Connect as the owner of the tables.",
+        )
+    if not filled and not missing and not unreadable:
         yield Finding("partitions", Level.OK, "Next month has its partitions, and no row is in a default one")
 
 
@@ -160,12 +167,14 @@ def _examine_roles(connection: Connection) -> Iterator[Finding]:
 
 def _examine_revisions(runner: MigrationRunner) -> Iterator[Finding]:
     status = runner.get_status()
+    known = [each.version for each in runner.get_available_migrations()]
+    preflight.refuse_unknown_revision([status.current_version] if status.current_version else [], known)
     for revisions, level, message, remedy in (
         (
             status.unknown,
             Level.PROBLEM,
-            "A newer version of this package was here:",
-            "Install it: pip install --upgrade honua-schema",
+            "In schema_migrations, but unknown to this version of the package:",
+            "If a newer one was here, install it: pip install --upgrade honua-schema",
         ),
         (
             [f"{each.version} {each.name}" for each in status.edited],
@@ -179,16 +188,24 @@ def _examine_revisions(runner: MigrationRunner) -> Iterator[Finding]:
             "Applied, but not in schema_migrations:",
             f"Record them: honua-schema stamp {status.current_version}",
         ),
-        (
-            [f"{each.version} {each.name}" for each in status.pending],
-            Level.WARNING,
-            "Not applied yet:",
-            "Apply them: honua-schema upgrade",
-        ),
     ):
         if revisions:
             yield Finding("revisions", level, f"{message} {', '.join(revisions)}", remedy)
+    if status.pending:
+        yield _examine_pending(runner, status, known)
     if status.is_good:
         yield Finding(
             "revisions", Level.OK, f"The database is at {status.current_version}, the newest revision"
         )
+
+
+def _examine_pending(runner: MigrationRunner, status: Verification, known: list[str]) -> Finding:
+    applied = known[: len(known) - len(status.pending)]
+    try:
+        with runner.connect() as connection:
+            preflight.refuse_foreign_objects(connection, applied, known[-1])
+    except SchemaError as error:
+        return Finding("revisions", Level.PROBLEM, error.message, error.remedy)
+    pending = ", ".join(f"{each.version} {each.name}" for each in status.pending)
+    remedy = "Apply them: honua-schema upgrade"
+    return Finding("revisions", Level.WARNING, f"Not applied yet: {pending}", remedy)

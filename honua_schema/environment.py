@@ -285,15 +285,17 @@ class SchemaChange:
         migration_context = self._configure()
         preflight.refuse_unsuitable_server(preflight.inspect_server(self._connection))
         heads = () if migration_context.purge else migration_context.get_current_heads()
-        preflight.refuse_several_revisions(heads)
-        preflight.refuse_unknown_revision(heads, context.script)
+        revisions = [each.revision for each in context.script.walk_revisions()]
+        preflight.refuse_several_revisions(heads, revisions)
+        preflight.refuse_unknown_revision(heads, revisions)
         self._steps = self._plan(heads, migration_context)
         if any(isinstance(step, StampStep) and step.to_revisions for step in self._steps):
             preflight.refuse_unrecorded_stamp(self._connection)
         if all(isinstance(step, RevisionStep) and step.is_upgrade for step in self._steps):
             preflight.refuse_edited_revisions(self._connection, context.script)
-            if not heads:
-                preflight.refuse_foreign_tables(self._connection, context.script)
+            if self._steps:
+                applied = [each for each in revisions if each <= max(heads, default="")]
+                preflight.refuse_foreign_objects(self._connection, applied, max(revisions))
         if not self._of_caller:
             self._connection.rollback()
 

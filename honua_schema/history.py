@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import insert
 
@@ -39,6 +40,15 @@ schema_migrations = Table(
     Column("checksum", String(64)),
     Column("execution_time_ms", Integer),
 )
+
+HAS_TABLE = text("""
+    SELECT EXISTS (
+        SELECT
+        FROM pg_attribute
+        WHERE pg_attribute.attrelid = to_regclass('public.schema_migrations')
+          AND pg_attribute.attname = 'checksum'
+    )
+""")
 
 # In a script nobody is there to measure, so the server does.
 SERVER_EXECUTION_TIME_MS: ColumnElement[int] = literal_column(
@@ -76,12 +86,12 @@ def checksum(revision: Script) -> str:
 
 
 def has_table(connection: Connection) -> bool:
-    """Return whether schema_migrations exists.
+    """Return whether schema_migrations exists. Other projects have a table of this name, without checksums.
 
     Args:
         connection: The database to look at.
     """
-    return bool(connection.scalar(select(func.to_regclass("public.schema_migrations").is_not(None))))
+    return bool(connection.scalar(HAS_TABLE))
 
 
 def recorded_checksums(connection: Connection) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select, table, text
 
+from honua_schema import refusals
 from honua_schema.calls import Call, SqlFunction, records, value
 from honua_schema.errors import SchemaError
 
@@ -140,7 +141,7 @@ def get_log_partitions(connection: Connection) -> list[LogPartition]:
     found = connection.execute(LOG_PARTITIONS, {"tables": list(LOG_TABLES)}).mappings().all()
     if not found:
         message = "There are no log tables in this database."
-        raise SchemaError(message, "Is this the right database? If so, first run: honua-schema upgrade")
+        raise SchemaError(message, refusals.UPGRADE_FIRST)
     partitions = []
     for row in found:
         has_rows = None

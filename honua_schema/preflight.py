@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from honua_schema import history
+from honua_schema import history, roles, sqlfile
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Server:
         may_create_in_public: Whether the role may create tables in the schema public.
         may_create_partitions: Whether the role may create the schema of the partitions, or create in it.
         version_table_owner: Owner of Alembic's version table, if this role has not the rights of that one.
+        is_bound: Whether the role is a member of one of ours, and thus to stay bound by row security.
     """
 
     version: str
@@ -46,6 +48,7 @@ class Server:
     may_create_in_public: bool
     may_create_partitions: bool
     version_table_owner: str | None
+    is_bound: bool
 
 
 SERVER = text("""
@@ -68,22 +71,43 @@ SERVER = text("""
             FROM pg_class
             WHERE pg_class.oid = to_regclass('public.alembic_version')
               AND NOT pg_has_role(pg_class.relowner, 'USAGE')
-        ) AS version_table_owner
-""").bindparams(partition_schema=PARTITION_SCHEMA)
+        ) AS version_table_owner,
+        EXISTS (
+            SELECT FROM pg_roles WHERE pg_roles.rolname = ANY (:roles) AND pg_has_role(pg_roles.oid, 'MEMBER')
+        ) AS is_bound
+""").bindparams(partition_schema=PARTITION_SCHEMA, roles=list(roles.ROLES))
 
 UNREADABLE = text("""
-    SELECT pg_get_userbyid(pg_class.relowner) AS owner, current_user AS role
+    SELECT
+        pg_get_userbyid(pg_class.relowner) AS owner,
+        current_user AS role,
+        EXISTS (
+            SELECT FROM pg_roles WHERE pg_roles.rolname = ANY (:roles) AND pg_has_role(pg_roles.oid, 'MEMBER')
+        ) AS is_bound
     FROM pg_class
     WHERE pg_class.oid = to_regclass('public.' || :table) AND NOT has_table_privilege(pg_class.oid, 'SELECT')
-""")
+""").bindparams(roles=list(roles.ROLES))
 
-RELATIONS = text("""
-    SELECT pg_class.relname
-    FROM pg_class
-    WHERE pg_class.relnamespace = to_regnamespace('public') AND pg_class.relkind IN ('r', 'p', 'v', 'm', 'f')
-      AND pg_class.relname <> 'alembic_version'
-    ORDER BY pg_class.relname
+OBJECTS = text("""
+    SELECT found.class = 'pg_proc'::regclass AS is_function, found.name,
+        identified.type || ' ' || identified.identity AS description
+    FROM (
+        SELECT 'pg_class'::regclass, pg_class.oid, pg_class.relname
+        FROM pg_class
+        WHERE pg_class.relnamespace = to_regnamespace('public') AND pg_class.relname <> 'alembic_version'
+        UNION ALL
+        SELECT 'pg_type'::regclass, pg_type.oid, pg_type.typname
+        FROM pg_type
+        WHERE pg_type.typnamespace = to_regnamespace('public') AND pg_type.typrelid = 0
+        UNION ALL
+        SELECT 'pg_proc'::regclass, pg_proc.oid, pg_proc.proname
+        FROM pg_proc
+        WHERE pg_proc.pronamespace = to_regnamespace('public')
+    ) AS found (class, oid, name)
+    CROSS JOIN LATERAL pg_identify_object(found.class, found.oid, 0) AS identified
+    ORDER BY description
 """)
+LISTED = 10  # objects; more would hide the remedy
 
 
 def inspect_server(connection: Connection) -> Server:
@@ -119,7 +143,7 @@ def refuse_unsuitable_server(server: Server) -> None:
             "Turn default_transaction_read_only off for this role and database, or connect as another role.",
         )
     if owner := server.version_table_owner:
-        raise _tables_of_another(owner, server.role)
+        raise _tables_of_another(owner, server.role, is_bound=server.is_bound)
     if not server.may_create_in_public:
         raise SchemaError(
             f"Role {server.role} may not create tables in the schema public of database {server.database}.",
@@ -144,57 +168,70 @@ def refuse_unreadable_table(connection: Connection, table: str) -> None:
         SchemaError: The table exists, and the role may not read it.
     """
     if unreadable := connection.execute(UNREADABLE, {"table": table}).one_or_none():
-        raise _tables_of_another(unreadable.owner, unreadable.role)
+        raise _tables_of_another(unreadable.owner, unreadable.role, is_bound=unreadable.is_bound)
 
 
-def _tables_of_another(owner: str, role: str) -> SchemaError:
+def _tables_of_another(owner: str, role: str, *, is_bound: bool) -> SchemaError:
+    # With the rights of the owner, a program would see the rows of all customers.
+    grant = "" if is_bound else f', or an administrator runs: GRANT "{owner}" TO "{role}"'
     return SchemaError(
         f"The tables belong to role {owner}, whose rights role {role} does not have.",
-        f'Connect as {owner}, or an administrator runs: GRANT "{owner}" TO "{role}"',
+        f"Connect as {owner}{grant or '.'}",
     )
 
 
-def refuse_unknown_revision(heads: Collection[str], scripts: ScriptDirectory) -> None:
-    """Refuse a database that a newer version of this package has upgraded.
+def refuse_unknown_revision(heads: Collection[str], revisions: Collection[str]) -> None:
+    """Refuse a database that a newer version of this package, or another project, has upgraded.
 
     Args:
         heads: Current revision of the database.
-        scripts: The revisions of this package.
+        revisions: The revisions of this package.
 
     Raises:
         SchemaError: The current revision is not among them.
     """
-    known = {script.revision for script in scripts.walk_revisions()}
-    for head in heads:
-        if head not in known and not head.isdigit():
-            raise SchemaError(
-                f"The table alembic_version holds {head}, which is no revision of honua-schema: "
-                "another project that uses Alembic has this database.",
-                "Use another database.",
-            )
-        if head not in known:
+    newest = max(revisions)
+    unknown = sorted(set(heads).difference(revisions))
+    for head in unknown:
+        if _is_newer(head, newest):
             raise SchemaError(
                 f"The database is at revision {head}, which this version of honua-schema does not know "
-                f"(its newest is {scripts.get_current_head()}): a newer version upgraded it.",
+                f"(its newest is {newest}): a newer version upgraded it.",
                 "Install that newer version: pip install --upgrade honua-schema",
             )
+    for head in unknown:
+        raise SchemaError(
+            f"The table alembic_version holds {head}, which is no revision of honua-schema: "
+            "another project that uses Alembic has this database.",
+            "Use another database.",
+        )
 
 
-def refuse_several_revisions(heads: Collection[str]) -> None:
+def _is_newer(revision: str, newest: str) -> bool:
+    return re.fullmatch("[0-9]{3}", revision) is not None and revision > newest
+
+
+def refuse_several_revisions(heads: Collection[str], revisions: Collection[str]) -> None:
     """Refuse a database of which nobody can say where it is.
 
     Args:
         heads: What alembic_version holds.
+        revisions: The revisions of this package.
 
     Raises:
         SchemaError: It is more than one revision.
     """
-    if len(heads) > 1:
-        raise SchemaError(
-            f"The table alembic_version holds several revisions: {', '.join(sorted(heads))}.",
-            f"If the tables are those of {max(heads)}: honua-schema stamp {max(heads)}. "
-            "Then honua-schema verify says whether they are.",
-        )
+    if len(heads) < 2:
+        return
+    newest = max(revisions)
+    known = set(heads).intersection(revisions)
+    if not known or any(_is_newer(head, newest) for head in heads):
+        refuse_unknown_revision(heads, revisions)
+    raise SchemaError(
+        f"The table alembic_version holds several revisions: {', '.join(sorted(heads))}.",
+        f"If the tables are those of {max(known)}: honua-schema stamp {max(known)}. "
+        "Then honua-schema verify says whether they are.",
+    )
 
 
 def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> None:
@@ -211,7 +248,7 @@ def refuse_old_database(heads: Collection[str], scripts: ScriptDirectory) -> Non
         raise SchemaError(
             f"Target database is not up to date: it is at {', '.join(heads) or 'base'}, "
             f"the newest revision is {scripts.get_current_head()}.",
-            "First run: alembic upgrade head",
+            "First run: honua-schema upgrade",
         )
 
 
@@ -250,25 +287,45 @@ def refuse_unrecorded_stamp(connection: Connection) -> None:
         )
 
 
-def refuse_foreign_tables(connection: Connection, scripts: ScriptDirectory) -> None:
-    """Refuse to install into a database that already has tables of our names.
+def refuse_foreign_objects(connection: Connection, applied: Collection[str], newest: str) -> None:
+    """Refuse to install into a database that already has objects of our names.
+
+    Once revisions are applied, only functions and views are looked for, which the others would replace
+    without a word. What else has the name of ours stops its revision, and nothing of that stays.
 
     Args:
-        connection: A database without a current revision.
-        scripts: The revisions of this package.
+        connection: The database to look at.
+        applied: The revisions that it has.
+        newest: The newest revision of this package.
 
     Raises:
-        SchemaError: There is a table or view with the name of one of ours.
+        SchemaError: There is a table, view, index, sequence, type or function with the name of one of ours.
     """
-    existing = list(connection.scalars(RELATIONS))
+    existing = connection.execute(OBJECTS).all()
     if not existing:  # the usual case, and then the models need not be loaded
         return
-    from honua_schema.models import Base
+    made = {path.stem for version in applied for path in (sqlfile.FROZEN / version).rglob("*.sql")}
+    objects = [each for each in sqlfile.load_objects() if each.name not in made]
+    # Whatever its arguments: with another of its name, a function could not be named without them.
+    functions = {each.name for each in objects if each.kind == "function"}
+    relations = {each.name for each in objects if each.kind == "view"}
+    if not applied:
+        from honua_schema import declared
 
-    foreign = [name for name in existing if name in Base.metadata.tables]
-    if foreign:
+        relations |= declared.relation_names()
+    clashes = [each for each in existing if each.name in (functions if each.is_function else relations)]
+    if not clashes:
+        return
+    found = {(each.is_function, each.name) for each in clashes}
+    if not applied and len(found) == len(functions) + len(relations):
         raise SchemaError(
-            f"The database has no revision, but it has tables of our names: {', '.join(foreign)}.",
-            "Use another database. If honua-schema made them, say at which revision they are: "
-            f"alembic stamp {scripts.get_current_head()}",
+            f"The database has no revision, but everything that revision {newest} has.",
+            f"If honua-schema made it, and only alembic_version was lost: honua-schema stamp {newest}. "
+            "Then honua-schema verify says whether all is as it should be. Else use another database.",
         )
+    names = ", ".join(each.description for each in clashes[:LISTED])
+    more = f" and {len(clashes) - LISTED} more" if len(clashes) > LISTED else ""
+    raise SchemaError(
+        f"The database has objects of our names that its revisions have not made: {names}{more}.",
+        "Rename them, move them to another schema, or use another database for honua-schema.",
+    )

@@ -16,8 +16,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError
 
-from honua_schema import database, history, preflight
+from honua_schema import database, history, preflight, refusals
 from honua_schema.environment import Phase, Progress
 from honua_schema.errors import SchemaError
 
@@ -213,13 +214,15 @@ class MigrationRunner:
         Raises:
             SchemaError: The database cannot be reached, or refuses a statement.
         """
-        with database.translated_errors("PostgreSQL refused"):
+        try:
             if isinstance(self._connection, Connection):
                 with database.lent(self._connection):
                     yield self._connection
             else:
                 with database.connect(self._connection) as connection:
                     yield connection
+        except DBAPIError as error:
+            raise refusals.explain(error) from error
 
     def get_available_migrations(self) -> list[Migration]:
         """Return the revisions of this package, in order."""
@@ -364,8 +367,8 @@ class MigrationRunner:
 
         status = self.get_status()
         if status.current_version:
-            scripts = ScriptDirectory.from_config(configuration(self._versions))
-            preflight.refuse_unknown_revision([status.current_version], scripts)
+            known = [each.version for each in self.get_available_migrations()]
+            preflight.refuse_unknown_revision([status.current_version], known)
         if pending := status.pending:
             versions = ", ".join(each.version for each in pending)
             raise SchemaError(f"The database is not up to date: {versions} pending.", "Upgrade it first.")
@@ -410,7 +413,7 @@ class MigrationRunner:
     def _current_version(self, connection: Connection) -> str | None:
         preflight.refuse_unreadable_table(connection, "alembic_version")
         heads = MigrationContext.configure(connection).get_current_heads()
-        preflight.refuse_several_revisions(heads)
+        preflight.refuse_several_revisions(heads, [each.version for each in self.get_available_migrations()])
         return max(heads, default=None)
 
     def _recorded(self, connection: Connection) -> list[RecordedMigration]:

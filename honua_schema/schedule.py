@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from honua_schema import database, intake, licenses, maintenance, queue
+from honua_schema import database, intake, licenses, maintenance, queue, refusals
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Outcome:
         changed: How many rows, partitions or tables it dealt with.
         elapsed_ms: How long it took, in milliseconds.
         error: What the server said when it refused; batches before that are done.
+        remedy: What to do about it, if that can be said.
     """
 
     task: str
@@ -86,6 +87,7 @@ class Outcome:
     changed: int
     elapsed_ms: int
     error: str | None = None
+    remedy: str | None = None
 
 
 def _purge(connection: Connection) -> int:
@@ -185,7 +187,7 @@ def run(engine: Engine, tasks: Collection[Task] = TASKS) -> Iterator[Outcome]:
     """
     for task in tasks:
         started = time.monotonic()
-        changed, status, error = 0, "done", None
+        changed, status, error, remedy = 0, "done", None, None
         with database.connect(engine) as connection:
             try:
                 for batch in _batches(connection, task):
@@ -194,9 +196,11 @@ def run(engine: Engine, tasks: Collection[Task] = TASKS) -> Iterator[Outcome]:
                 status = "elsewhere"
             except DBAPIError as refusal:
                 status, error = "failed", database.server_message(refusal)
+                remedy = refusals.remedy(refusal, "a member of honua_maintenance") or None
             except SchemaError as refusal:
-                status, error = "failed", f"{refusal.message} {refusal.remedy}"
-        yield Outcome(task.name, status, changed, round(1000 * (time.monotonic() - started)), error)
+                status, error, remedy = "failed", refusal.message, refusal.remedy
+        elapsed_ms = round(1000 * (time.monotonic() - started))
+        yield Outcome(task.name, status, changed, elapsed_ms, error, remedy)
 
 
 class _TaskElsewhereError(Exception):

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from honua_schema import database, monitor, roles
+from honua_schema import database, monitor, refusals, roles
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ WIDE = 100  # columns from which tables stand side by side
 GLANCE = 0.1  # seconds between looks at the keyboard and at the size of the terminal
 PATIENCE = 3  # seconds that an answer may take
 STATEMENT_TIMEOUT = 10_000  # milliseconds
-UNDEFINED_TABLE, INSUFFICIENT_PRIVILEGE = "42P01", "42501"
 
 
 @dataclass(frozen=True)
@@ -159,14 +158,10 @@ def read(connection: Connection) -> Snapshot:
                 {name: connection.exec_driver_sql(query).mappings().all() for name, query in QUERIES.items()},
             )
     except DBAPIError as error:
-        remedies = {
-            UNDEFINED_TABLE: "Is this the right database? If so, first run: honua-schema upgrade",
-            INSUFFICIENT_PRIVILEGE: "Connect as a member of honua_readonly.",
-        }
         lost = "The connection is lost" if error.connection_invalidated else "PostgreSQL refused"
         message = f"{lost}: {database.server_message(error)}"
-        remedy = remedies.get(database.sqlstate(error) or "", "Try again later.")
-        raise SchemaError(message, remedy) from error
+        remedy = refusals.remedy(error, "a member of honua_readonly")
+        raise SchemaError(message, remedy or "Try again later.") from error
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def test_a_database_that_is_not_at_the_newest_revision_is_refused(project: Proje
     project.alembic("downgrade", "-1")
     output = alembic_in_vain(project, "revision", "--autogenerate", "-m", "new")
     assert "Target database is not up to date" in output
-    assert "alembic upgrade head" in output
+    assert "First run: honua-schema upgrade" in output
 
 
 def test_a_revision_without_a_name_is_refused(project: ProjectCopy) -> None:

@@ -30,6 +30,7 @@ COMMANDS = [
     *("upgrade", "downgrade", "stamp", "current", "history", "status", "verify", "check"),
     *("sql", "demo", "doctor", "top", "roles", "quotas", "partitions", "rotate-keys"),
 ]
+KEYS = "key-1:" + "A" * 43 + "="
 HEAD = MigrationRunner("postgresql://").get_available_migrations()[-1].version
 
 
@@ -307,16 +308,24 @@ class TestReports:
 
     @pytest.mark.parametrize(
         ("revision", "remedy"),
-        [("099", "pip install --upgrade honua-schema"), ("abc1", "Use another database.")],
+        [
+            ("099", "pip install --upgrade honua-schema"),
+            *((other, "Use another database.") for other in ("abc1", "000", "0099", "99", "20240101")),
+        ],
     )
-    def test_check_refuses_a_revision_that_it_does_not_know(
+    def test_check_upgrade_and_doctor_say_the_same_of_a_revision_that_they_do_not_know(
         self, run: Callable[..., Ended], database: URL, connection: Connection, revision: str, remedy: str
     ) -> None:
         connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
-        ended = run("check", on=database)
-        assert (ended.code, ended.output) == (1, "")
-        assert revision in ended.errors
-        assert remedy in ended.errors
+        check = run("check", on=database)
+        assert (check.code, check.output) == (1, "")
+        assert revision in check.errors
+        assert remedy in check.errors
+        assert run("upgrade", "--yes", on=database).errors == check.errors
+        doctor = run("doctor", on=database)
+        assert doctor.code == 1
+        [finding] = [line for line in doctor.output.splitlines() if "\trevisions\t" in line]
+        assert finding.split("\t")[2:] == check.errors.removeprefix("Error: ").splitlines()
 
     def test_several_revisions_are_refused_until_one_is_stamped(
         self, run: Callable[..., Ended], database: URL, connection: Connection
@@ -332,6 +341,34 @@ class TestReports:
         assert [state for state, subject, *_ in findings if subject == "revisions"] == ["problem"]
         assert run("stamp", HEAD, "--yes", on=database).code == 0
         assert run("verify", on=database).code == 0
+
+    @pytest.mark.parametrize(
+        ("second", "remedy"),
+        [
+            ("abc123", f"If the tables are those of {HEAD}: honua-schema stamp {HEAD}."),
+            ("099", "Install that newer version: pip install --upgrade honua-schema"),
+        ],
+    )
+    def test_of_several_revisions_only_one_of_ours_is_to_be_stamped(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, second: str, remedy: str
+    ) -> None:
+        connection.execute("INSERT INTO alembic_version VALUES (%s)", [second])
+        for command in ("current", "check", "upgrade"):
+            ended = run(command, on=database)
+            assert ended.code == 1
+            assert remedy in ended.errors
+        assert remedy in run("doctor", on=database).output
+
+    def test_several_revisions_of_another_project_are_not_to_be_stamped(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = 'abc123'")
+        connection.execute("INSERT INTO alembic_version VALUES ('def456')")
+        ended = run("status", on=database)
+        assert ended.code == 1
+        assert ended.errors.endswith(
+            "another project that uses Alembic has this database.\nUse another database.\n"
+        )
 
     def test_a_missing_row_of_the_history_shows_and_a_stamp_puts_it_back(
         self, run: Callable[..., Ended], database: URL, connection: Connection
@@ -386,6 +423,55 @@ class TestDoctor:
         assert self.states(ended)["revisions"] == "warning"
         assert "honua-schema upgrade" in ended.output
 
+    @pytest.mark.parametrize(
+        "foreign", ["TABLE customers (id int)", "TABLE schema_migrations (version varchar)"]
+    )
+    def test_objects_of_our_names_are_a_problem(
+        self,
+        run: Callable[..., Ended],
+        empty_database: URL,
+        connect: Callable[..., Connection],
+        foreign: str,
+    ) -> None:
+        connect(empty_database).execute(f"CREATE {foreign}".encode())
+        ended = run("doctor", on=empty_database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+        assert f"table public.{foreign.split()[1]}" in ended.output
+        assert "honua-schema upgrade" not in ended.output
+        assert run("upgrade", "--yes", on=empty_database).code == 1
+
+    def test_a_lost_revision_is_a_problem_that_a_stamp_solves(
+        self, run: Callable[..., Ended], database: URL, connection: Connection
+    ) -> None:
+        connection.execute("DELETE FROM alembic_version")
+        ended = run("doctor", on=database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+        assert f"honua-schema stamp {HEAD}" in ended.output
+        assert run("stamp", HEAD, "--yes", on=database).code == 0
+        assert self.states(run("doctor", on=database))["revisions"] == "ok"
+
+    def test_at_an_earlier_revision_what_we_made_is_no_problem(
+        self, run: Callable[..., Ended], empty_database: URL, connect: Callable[..., Connection]
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("005")
+        ended = run("doctor", on=empty_database)
+        assert (ended.code, self.states(ended)["revisions"]) == (0, "warning")
+        connect(empty_database).execute("CREATE FUNCTION record_audit() RETURNS integer RETURN 1")
+        ended = run("doctor", on=empty_database)
+        assert (ended.code, self.states(ended)["revisions"]) == (1, "problem")
+        assert "function public.record_audit()" in ended.output
+
+    @pytest.mark.parametrize("role", ["honua_app", "honua_maintenance", "honua_readonly", "honua_worker"])
+    def test_who_may_not_look_into_the_default_partitions_is_told_so(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, role: str
+    ) -> None:
+        connection.execute("SELECT ensure_log_partitions()")
+        with member(connection, role) as name:
+            ended = run("doctor", on=database.set(username=name))
+        assert self.states(ended)["partitions"] == "warning"
+        assert "build_events_default, build_metrics_default is not readable by this role." in ended.output
+        assert "no row is in a default one" not in ended.output
+
     def test_a_newer_package_is_a_problem(
         self, run: Callable[..., Ended], database: URL, connection: Connection
     ) -> None:
@@ -429,6 +515,34 @@ class TestDoctor:
         assert {"subject", "level", "message", "remedy"} == set(findings[0])
 
 
+class TestNeverUpgraded:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "quotas",
+            "rotate-keys --yes",
+            "audit seal",
+            "audit verify",
+            "maintenance run",
+            "partitions",
+            "top --once",
+        ],
+    )
+    def test_every_command_that_needs_the_schema_says_what_to_run_first(
+        self,
+        run: Callable[..., Ended],
+        empty_database: URL,
+        monkeypatch: pytest.MonkeyPatch,
+        command: str,
+    ) -> None:
+        monkeypatch.setenv("HONUA_ENCRYPTION_KEYS", KEYS)
+        ended = run(*command.split(), on=empty_database)
+        assert ended.code == 1
+        remedy = "Is this the right database? If so, first run: honua-schema upgrade\n"
+        assert ended.errors.endswith(remedy)
+        assert ended.errors.count(remedy) == 1
+
+
 class TestRoleWithoutRights:
     @pytest.fixture
     def stranger(self, database: URL, connection: Connection) -> Iterator[URL]:
@@ -451,6 +565,38 @@ class TestRoleWithoutRights:
         [revisions] = [line for line in doctor if "\trevisions\t" in line]
         assert revisions.startswith("problem")
         assert 'GRANT "postgres" TO "stranger"' in revisions
+
+    @pytest.mark.parametrize("role", ["honua_app", "honua_maintenance", "honua_readonly", "honua_worker"])
+    def test_a_member_of_one_of_our_roles_is_not_to_be_given_those_of_the_owner(
+        self, run: Callable[..., Ended], database: URL, connection: Connection, role: str
+    ) -> None:
+        with member(connection, role) as name:
+            for command in ("current", "status", "verify", "upgrade"):
+                ended = run(command, on=database.set(username=name))
+                assert (ended.code, ended.output) == (1, "")
+                assert ended.errors.endswith(
+                    f"whose rights role {name} does not have.\nConnect as postgres.\n"
+                )
+            doctor = run("doctor", on=database.set(username=name))
+        assert doctor.output.count("Connect as postgres.\n") == 2
+        assert "GRANT" not in doctor.output
+
+    def test_maintenance_says_as_whom_to_connect(self, run: Callable[..., Ended], stranger: URL) -> None:
+        ended = run("maintenance", "run", "daily", on=stranger)
+        assert ended.code == 1
+        assert ended.output.count("permission denied for function ") == 2
+        remedy = "Connect as the owner of the tables, or as a member of honua_maintenance."
+        assert ended.errors == f"{remedy}\n"
+        outcomes = json.loads(run("maintenance", "run", "daily", "--json", on=stranger).output)
+        assert [outcome["remedy"] for outcome in outcomes] == [remedy, remedy]
+
+    def test_who_may_not_encrypt_anew_is_told_as_whom_to_connect(
+        self, run: Callable[..., Ended], stranger: URL, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HONUA_ENCRYPTION_KEYS", KEYS)
+        ended = run("rotate-keys", "--yes", on=stranger)
+        assert ended.code == 1
+        assert "permission denied for table registry_credentials\nConnect as the owner" in ended.errors
 
     def test_what_else_is_denied_has_a_remedy(self, run: Callable[..., Ended], stranger: URL) -> None:
         ended = run("audit", "verify", on=stranger)

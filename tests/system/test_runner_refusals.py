@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from honua_schema import preflight
+from honua_schema import declared, preflight, sqlfile
 from honua_schema.runner import MigrationRunner
 
 if TYPE_CHECKING:
@@ -205,19 +205,150 @@ def test_an_edited_revision_can_still_be_taken_back(runner: MigrationRunner, rev
     assert runner.apply_migrations().success
 
 
-@pytest.mark.parametrize("relation", ["TABLE build_queue (id integer)", "VIEW licenses AS SELECT 1 AS id"])
-def test_tables_of_our_names_that_somebody_else_made(
-    runner: MigrationRunner, administrator: Connection, relation: str
+@pytest.mark.parametrize(
+    ("foreign", "named"),
+    [
+        ("TABLE build_queue (id integer)", "table public.build_queue"),
+        ("TABLE schema_migrations (version varchar)", "table public.schema_migrations"),  # of Rails
+        ("TABLE build_queue_status (id integer)", "table public.build_queue_status"),
+        ("VIEW licenses AS SELECT 1 AS id", "view public.licenses"),
+        ("VIEW active_builds AS SELECT 1 AS id", "view public.active_builds"),
+        ("MATERIALIZED VIEW customers AS SELECT 1 AS id", "materialized view public.customers"),
+        ("SEQUENCE claim_bounds_due_at", "sequence public.claim_bounds_due_at"),
+        ("SEQUENCE build_events_id_seq", "sequence public.build_events_id_seq"),
+        (
+            "TABLE others (tags text); CREATE INDEX ix_customers_tags ON others (tags)",
+            "index public.ix_customers_tags",
+        ),
+        ("TABLE others (id integer CONSTRAINT pk_customers PRIMARY KEY)", "index public.pk_customers"),
+        ("TYPE build_queue_status AS ENUM ('new')", "type public.build_queue_status"),
+        ("DOMAIN build_queue_priority AS integer", "type public.build_queue_priority"),
+        ("TYPE customers AS (id integer)", "composite type public.customers"),
+        (
+            "FUNCTION lock_license(varchar) RETURNS text RETURN 'theirs'",
+            "function public.lock_license(character varying)",
+        ),
+        (
+            "FUNCTION lock_license(integer) RETURNS text RETURN 'theirs'",
+            "function public.lock_license(integer)",
+        ),
+        ("PROCEDURE complete_build() LANGUAGE sql AS ''", "procedure public.complete_build()"),
+    ],
+)
+def test_objects_of_our_names_that_somebody_else_made(
+    runner: MigrationRunner, administrator: Connection, foreign: str, named: str
 ) -> None:
-    administrator.execute(f"CREATE {relation}")
+    administrator.execute(f"CREATE {foreign}")
     message = refusal(runner, administrator)
-    assert relation.split()[1] in message
-    assert "another database" in message
+    assert f"has objects of our names that its revisions have not made: {named}" in message
+    assert message.endswith(
+        "Rename them, move them to another schema, or use another database for honua-schema."
+    )
 
 
-def test_tables_of_other_names_do_not_matter(runner: MigrationRunner, administrator: Connection) -> None:
+def test_many_objects_of_our_names_do_not_hide_what_to_do(
+    runner: MigrationRunner, administrator: Connection
+) -> None:
+    for number in range(1, 11):
+        administrator.execute(f"CREATE SEQUENCE claim_bound_amd64_{number}")
+    administrator.execute("CREATE SEQUENCE claim_bounds_due_at")
+    administrator.execute("CREATE TABLE customers (id integer)")
+    message = refusal(runner, administrator)
+    assert message.count("public.claim_bound_amd64_") == 10
+    assert "claim_bound_amd64_9 and 2 more.\nRename them" in message
+
+
+def test_a_function_of_our_name_still_does_what_its_owner_wants(
+    empty_database: URL, administrator: Connection
+) -> None:
+    administrator.execute("CREATE TABLE notes (id integer, changes integer DEFAULT 0)")
+    administrator.execute(
+        "CREATE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN NEW.changes := OLD.changes + 1; RETURN NEW; END'"
+    )
+    administrator.execute(
+        "CREATE TRIGGER count BEFORE UPDATE ON notes FOR EACH ROW EXECUTE FUNCTION update_updated_at_column()"
+    )
+    administrator.execute("INSERT INTO notes (id) VALUES (1)")
+    message = refusal(MigrationRunner(empty_database), administrator)
+    assert "function public.update_updated_at_column()" in message
+    changed = administrator.execute("UPDATE notes SET id = 2 RETURNING changes").fetchone()
+    assert changed == (1,)
+
+
+@pytest.mark.parametrize(
+    ("revision", "foreign"),
+    [
+        ("004", "FUNCTION record_audit() RETURNS text RETURN 'theirs'"),
+        ("001", "VIEW active_builds AS SELECT 1 AS id"),
+    ],
+)
+def test_what_a_later_revision_would_replace(
+    empty_database: URL, administrator: Connection, revision: str, foreign: str
+) -> None:
+    runner = MigrationRunner(empty_database)
+    assert runner.apply_migrations(revision).success
+    administrator.execute(f"CREATE {foreign}")
+    assert f"public.{foreign.split()[1]}" in refusal(runner, administrator)
+    assert runner.get_current_version() == revision
+
+
+def test_objects_of_other_names_do_not_matter(runner: MigrationRunner, administrator: Connection) -> None:
     administrator.execute("CREATE TABLE spatial_ref_sys (id integer)")
+    administrator.execute("CREATE FUNCTION customers() RETURNS integer RETURN 1")
+    administrator.execute("CREATE SCHEMA app CREATE TABLE customers (id integer)")
     assert runner.apply_migrations().success
+
+
+@pytest.mark.usefixtures("postgresql_noproc")  # whose upgrade has made the group roles
+def test_extensions_that_are_there_already_do_not_matter(
+    empty_database: URL, administrator: Connection
+) -> None:
+    offered = administrator.execute(
+        "SELECT name FROM pg_available_extensions WHERE name IN ('pgcrypto', 'uuid-ossp', 'pg_trgm')"
+    ).fetchall()
+    for (name,) in offered:
+        administrator.execute(f'CREATE EXTENSION "{name}" SCHEMA public')
+    result = MigrationRunner(empty_database).apply_migrations()
+    assert result.success, result.errors
+
+
+def test_every_name_that_the_revisions_give_is_known(database: URL) -> None:
+    runner = MigrationRunner(database)
+    with runner.connect() as connection:
+        found = [
+            (each.is_function, each.name)
+            for each in connection.execute(preflight.OBJECTS)
+            if each.name != "alembic_version_pkc"
+        ]
+        extensions = connection.exec_driver_sql(
+            "SELECT p.proname FROM pg_proc AS p JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e'"
+        ).scalars()
+        of_extensions = set(extensions)
+    functions = {each.name for each in sqlfile.load_objects() if each.kind == "function"}
+    assert {name for is_function, name in found if is_function} - of_extensions == functions
+    arrays = {name for _, name in found if name.startswith("_")}
+    assert {name for is_function, name in found if not is_function} - arrays == declared.relation_names()
+
+
+@pytest.mark.parametrize("lost", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
+def test_a_whole_schema_that_lost_its_revision_can_be_stamped(
+    database: URL, connection: Connection, lost: str
+) -> None:
+    connection.execute(lost.encode())
+    runner = MigrationRunner(database)
+    message = refusal(runner, connection)
+    newest = runner.get_available_migrations()[-1].version
+    assert f"everything that revision {newest} has" in message
+    assert f"only alembic_version was lost: honua-schema stamp {newest}." in message
+    assert runner.stamp(newest).success
+    assert runner.verify().is_good
+
+
+def test_part_of_a_schema_is_not_to_be_stamped(database: URL, connection: Connection) -> None:
+    connection.execute("DROP TABLE alembic_version")
+    connection.execute("DROP FUNCTION expire_licenses")
+    assert "stamp" not in refusal(MigrationRunner(database), connection)
 
 
 def test_a_stamp_where_nothing_can_be_recorded(runner: MigrationRunner, administrator: Connection) -> None:

@@ -274,7 +274,7 @@ class TestFailures:
 
         failed = outcomes.pop("vacuum")
         assert (failed.status, failed.changed) == ("failed", 0)
-        assert "leave them to autovacuum" in str(failed.error)
+        assert "leave them to autovacuum" in str(failed.remedy)
         done = changed(outcomes)
         assert all(done[name] == 1 for name in WORK)
 
@@ -340,8 +340,8 @@ class TestCommands:
         outcomes = json.loads(ended.output)
         assert all(outcome.pop("elapsed_ms") >= 0 for outcome in outcomes)
         assert outcomes == [
-            {"task": "credentials", "status": "done", "changed": 2, "error": None},
-            {"task": "licenses", "status": "done", "changed": 0, "error": None},
+            {"task": "credentials", "status": "done", "changed": 2, "error": None, "remedy": None},
+            {"task": "licenses", "status": "done", "changed": 0, "error": None, "remedy": None},
         ]
 
     def test_an_interval_stands_for_all_its_tasks(self, maintenance: Callable[..., Ended]) -> None:
