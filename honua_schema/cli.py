@@ -5,6 +5,7 @@ Start-up stays quick: what is heavy is imported by the command that needs it.
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from honua_schema import __version__
+from honua_schema import __version__, streams
 from honua_schema.progress import progress
 
 if TYPE_CHECKING:
@@ -44,14 +45,24 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an error that a person can put right is one message, without a traceback."""
+    streams.make_lenient()
     try:
         app(prog_name="honua-schema")
+    except SystemExit as ended:
+        code = ended.code
     except Exception as error:
         message = expected_message(error)
         if message is None:
             raise
         complain(message)
-        sys.exit(FAILED)
+        from honua_schema.errors import UsageError
+
+        code = USAGE if isinstance(error, UsageError) else FAILED
+    loss = streams.output_loss()
+    if loss and loss.errno != errno.EPIPE:  # who reads no further, such as head, has seen enough
+        complain(f"The output can't be written: {loss.strerror}.\nThe command went on to its end without it.")
+        code = code or FAILED
+    sys.exit(code)
 
 
 def expected_message(error: Exception) -> str | None:
@@ -396,7 +407,9 @@ def finish(runner: MigrationRunner, result: MigrationResult) -> None:
     if not result.success:
         complain("\n".join(result.errors))
         raise typer.Exit(FAILED)
-    typer.echo(f"{describe(runner.url)} is at {runner.get_current_version() or 'base'}.")
+    # On standard error if nobody reads the rest: an upgrade that a pipe was closed on is not half done.
+    is_lost = streams.output_loss() is not None
+    typer.echo(f"{describe(runner.url)} is at {runner.get_current_version() or 'base'}.", err=is_lost)
 
 
 def describe(url: URL) -> str:

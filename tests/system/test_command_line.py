@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -228,6 +229,65 @@ class TestQuestion:
         code, output = self.on_terminal("", "status", on=database)
         assert code == 0
         assert "│ initial_schema" in output
+
+
+class TestOutputThatCannotBePrinted:
+    """It never ends a command halfway, and is never a traceback."""
+
+    def run(self, line: str, on: URL, **variables: str) -> Ended:
+        known = {"DATABASE_URL": on.render_as_string(hide_password=False)}
+        line = line.replace("honua-schema", f"{sys.executable} -m honua_schema")
+        ended = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            env=os.environ | known | variables, capture_output=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        errors = ended.stderr.decode()
+        assert "Traceback" not in errors
+        return Ended(ended.returncode, ended.stdout.decode("latin-1"), errors)
+
+    @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", ">&- 2>&- <&-"])
+    def test_a_closed_stream_is_as_good_as_dev_null(self, empty_database: URL, streams: str) -> None:
+        assert self.run(f"honua-schema upgrade --yes {streams}", empty_database) == (0, "", "")
+        assert MigrationRunner(empty_database).get_status().is_good
+        assert self.run(f"honua-schema status {streams}", empty_database) == (0, "", "")
+
+    def test_a_question_with_a_closed_keyboard_needs_yes(self, empty_database: URL) -> None:
+        ended = self.run("honua-schema upgrade <&-", empty_database)
+        assert ended.code == 2
+        assert "add --yes" in ended.errors
+
+    @pytest.mark.parametrize("command", ["status", "status --json", "sql", "verify", "top --once"])
+    def test_a_full_disk_is_one_message(self, database: URL, command: str) -> None:
+        ended = self.run(f"honua-schema {command} >/dev/full", database)
+        assert ended.code == 1
+        assert ended.errors == (
+            "Error: The output can't be written: No space left on device.\n"
+            "The command went on to its end without it.\n"
+        )
+
+    def test_an_upgrade_goes_on_to_its_end_and_says_where_that_is(
+        self, new_database: Callable[..., URL]
+    ) -> None:
+        for reader, code in ((">/dev/full", 1), ("| head -2", 0)):
+            database = new_database(empty=True)
+            ended = self.run(f"honua-schema upgrade --yes {reader}", database)
+            assert MigrationRunner(database).get_status().is_good
+            assert f"{database.database} on " in ended.errors
+            assert f" is at {HEAD}.\n" in ended.errors
+            assert ended.code == code
+
+    def test_a_reader_that_has_seen_enough_is_no_error(self, database: URL) -> None:
+        ended = self.run("honua-schema roles | head -1", database)
+        assert (ended.code, ended.errors) == (0, "")
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+    def test_what_an_encoding_does_not_have_is_replaced(
+        self, database: URL, connection: Connection, encoding: str
+    ) -> None:
+        ended = self.run("honua-schema demo --url $DATABASE_URL", database, PYTHONIOENCODING=encoding)
+        assert (ended.code, ended.errors) == (0, "")
+        assert "How have conversations gone lately?" in ended.output
+        assert re.search(r"\w\?  ", ended.output)  # an ellipsis
 
 
 class TestReports:
