@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import sys
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -338,15 +338,33 @@ def upgrade(
 ) -> None:
     """Apply the revisions that the database does not have yet."""
     runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
-    status = runner.get_status()
+    refuse_unknown_target(runner, revision)
+    pending, status = runner.get_pending_migrations(revision), runner.get_status()
+    current = status.current_version or "base"
+    order = ["base", *(each.version for each in runner.get_available_migrations())]
+    if revision in order[: order.index(current) if current in order else 0]:
+        # Alembic says nothing, and who meant to go back would take that for done.
+        typer.echo(f"Already past {revision}. To go back: honua-schema downgrade {revision}")
     if verify_only:
-        print_status(runner, status)
+        print_status(runner, replace(status, pending=pending))
         return
-    if status.pending:
-        print_table(("Revision", "Name"), [(each.version, each.name) for each in status.pending])
-        current = status.current_version or "base"
+    if pending:
+        print_table(("Revision", "Name"), [(each.version, each.name) for each in pending])
         confirm(f"Upgrade {describe(runner.url)} from {current} to {revision}?", yes=yes)
     finish(runner, runner.apply_migrations(revision))
+
+
+def refuse_unknown_target(runner: MigrationRunner, revision: str) -> None:
+    """Refuse a revision that no database can be taken to.
+
+    Args:
+        runner: The database.
+        revision: Where to go. What steps such as +1 lead to, the database says later.
+    """
+    from honua_schema import runner as runners
+
+    if not re.fullmatch(r"heads|.*[+-]\d+", revision):
+        runners.refuse_unknown_target(revision, runner.get_available_migrations())
 
 
 class CommandWithSteps(TyperCommand):
@@ -377,6 +395,7 @@ def downgrade(
 ) -> None:
     """Take revisions back. What they created is lost, with all data in it."""
     runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
+    refuse_unknown_target(runner, revision)
     current = runner.get_current_version() or "base"
     question = f"Downgrade {describe(runner.url)} from {current} to {revision}?"
     confirm(f"What the revisions above {revision} created is lost, with all data in it.\n{question}", yes=yes)
@@ -393,6 +412,7 @@ def stamp(
 ) -> None:
     """Record that the database is at a revision, without running any."""
     runner = target.runner(progress=print_progress)
+    refuse_unknown_target(runner, revision)
     confirm(f"Record that {describe(runner.url)} is at {revision}, without running any revision?", yes=yes)
     finish(runner, runner.stamp(revision))
 

@@ -22,7 +22,7 @@ from honua_schema.demo.questions import QUESTIONS
 from honua_schema.demo.world import SMALL, Volume, World
 from honua_schema.embedded import EmbeddedServer, default_folder, embedded_programs
 from honua_schema.environment import Phase
-from honua_schema.errors import SchemaError
+from honua_schema.errors import SchemaError, UsageError
 from honua_schema.progress import progress
 from honua_schema.runner import MigrationRunner
 
@@ -73,18 +73,22 @@ def run_demo(
         console: Where to print.
 
     Raises:
-        SchemaError: The scale is out of range, the folder can't be used or has too little room, the server
-            does not start, the upgrade fails, or the database of ``url`` holds other data.
+        UsageError: The scale is out of range, or arguments contradict each other.
+        SchemaError: The folder can't be used or has too little room, the server does not start, the upgrade
+            fails, or the database of ``url`` holds other data.
     """
     if scale is not None and not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
         message = f"The scale {scale:g} is not between {SMALLEST_SCALE:g} and {LARGEST_SCALE:g}."
-        raise SchemaError(
+        raise UsageError(
             message, "1 is six months of a hundred customers; without a scale the demo is small."
         )
     show = Output(console)
     if url is not None:
         if folder or stop or remove:
-            raise SchemaError("A database of your own has no folder here, and is not stopped or removed.")
+            raise UsageError(
+                "A database of your own has no folder here, and is not stopped or removed.",
+                "Leave out --folder, --stop and --remove, or leave out --url.",
+            )
         database, server = resolve_url(url), None
     else:
         server = EmbeddedServer(folder or default_folder(), settings=SERVER_SETTINGS)

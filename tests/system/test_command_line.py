@@ -128,6 +128,49 @@ class TestUpgrade:
     def test_with_nothing_to_do_it_does_not_ask(self, run: Callable[..., Ended], database: URL) -> None:
         assert run("upgrade", on=database).code == 0
 
+    def test_it_lists_what_it_will_apply_and_no_more(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        for arguments, versions in (
+            (("002",), ["001", "002"]),
+            (("+1",), ["001"]),
+            (("002+1",), ["001", "002", "003"]),
+        ):
+            ended = run("upgrade", *arguments, on=empty_database)
+            assert ended.code == 2  # for want of an answer
+            assert [line.split("\t")[0] for line in ended.output.splitlines()] == versions
+
+    def test_verify_only_goes_as_far_as_the_target(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("001")
+        ended = run("upgrade", "003", "--verify-only", on=empty_database)
+        assert [line.split("\t") for line in ended.output.splitlines()[:-1]] == [
+            ["001", "initial_schema", "applied"],
+            ["002", "build_queue", "pending"],
+            ["003", "intake_system", "pending"],
+        ]
+
+    @pytest.mark.parametrize("option", ["--yes", "--verify-only"])
+    def test_a_target_that_is_passed_already_is_said_to_be_and_nothing_is_listed(
+        self, run: Callable[..., Ended], empty_database: URL, option: str
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("002")
+        ended = run("upgrade", "001", option, on=empty_database)
+        assert ended.code == 0
+        first, *_, last = ended.output.splitlines()
+        assert first == "Already past 001. To go back: honua-schema downgrade 001"
+        assert "pending" not in ended.output
+        assert last.endswith(" is at 002.")
+        assert "Already" not in run("upgrade", "002", option, on=empty_database).output
+
+    def test_more_steps_than_there_are_revisions_are_refused_before_anybody_is_asked(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        ended = run("upgrade", "+99", on=empty_database)
+        assert (ended.code, ended.output) == (1, "")
+        assert "There is no way to revision '+99'" in ended.errors
+
     @pytest.mark.parametrize("option", ["-v", "--verify-only"])
     def test_verify_only_shows_what_is_pending_and_does_nothing(
         self, run: Callable[..., Ended], empty_database: URL, option: str
@@ -416,7 +459,7 @@ class TestSql:
 
     def test_an_unknown_revision_is_an_error(self, run: Callable[..., Ended]) -> None:
         ended = run("sql", "077")
-        assert ended.code == 1
+        assert ended.code == 2
         assert "There is no revision 077" in ended.errors
 
 
@@ -702,6 +745,17 @@ class TestWrongUsage:
             (("status", "--folder", "x"), "add --embedded"),
             (("quotas", "customer-a", "customer-b"), "unexpected extra argument"),
             (("partitions", "build_events"), "unexpected extra argument"),
+            (("sql", "999"), "There is no revision 999. Choose one of base, 001"),
+            (("sql", "--from", "999"), "There is no revision 999."),
+            (("upgrade", "999"), "There is no revision 999."),
+            (("downgrade", "nowhere", "--yes"), "There is no revision nowhere."),
+            (("stamp", "999", "--yes"), "There is no revision 999."),
+            (("maintenance", "run", "nosuch"), "There is no task nosuch."),
+            (("demo", "--scale", "0"), "The scale 0 is not between"),
+            (("demo", "--url", "postgresql://h/d", "--folder", "x"), "Leave out --folder"),
+            (("status", "--url", "nonsense"), "cannot be read as a database URL"),
+            (("status", "--url", "mysql://h/d"), "names a mysql database"),
+            (("status", "--url", "postgresql:///d?host=h&port=abc"), "hosts or ports that cannot be read"),
         ],
     )
     def test_it_ends_with_2(
