@@ -136,6 +136,9 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on a terminal; elsewhere one line for each row, with tabs between the columns.
 
+    On a terminal too narrow for the longest words, each value has a line of its own: nothing is ever cut, for
+    a name with an ellipsis names nothing, and a number broken in two reads as another.
+
     Args:
         columns: Titles of the columns.
         rows: Their values; None is left empty.
@@ -149,10 +152,42 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    console = Console()
+    # With the lines between the columns, and the spaces beside them.
+    widths = widths_without_broken_words([*zip(columns, *cells, strict=True)], console.width - 1, 3)
+    if widths is None:
+        margin = max(map(len, columns)) + 2
+        for row in cells:
+            typer.echo()
+            for title, cell in zip(columns, row, strict=True):
+                typer.echo(title.ljust(margin) + cell.replace("\n", f"\n{' ' * margin}"))
+        return
+    table = Table()
+    for title, width in zip(columns, widths, strict=True):
+        table.add_column(title, width=width, overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
+
+
+def widths_without_broken_words(columns: Sequence[Sequence[str]], room: int, beside: int) -> list[int] | None:
+    """Return how wide the columns of a table may be, or None if it has no room for their longest words.
+
+    Args:
+        columns: What stands in each column.
+        room: How wide the table may be.
+        beside: What it takes for each column besides.
+    """
+    from rich.cells import cell_len
+
+    widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    least = [max(cell_len(word) for cell in column for word in cell.split()) for column in columns]
+    excess = sum(widths) + beside * len(columns) - room
+    for number in sorted(range(len(columns)), key=widths.__getitem__, reverse=True):
+        taken = max(0, min(excess, widths[number] - least[number]))
+        widths[number] -= taken
+        excess -= taken
+    return widths if excess <= 0 else None
 
 
 def print_progress(progress: Progress) -> None:
@@ -649,7 +684,7 @@ def top(
         refuse_usage("The interval must be at least 100ms.")
     # A server that is cut off is given up within seconds, so that it can be connected to again.
     engine = create_engine(target.database_url().update_query_dict({"tcp_user_timeout": "10000"}))
-    width = None if sys.stdout.isatty() else 120
+    width = None if sys.stdout.isatty() else 1000  # as wide as it gets, for nothing to be cut
     show_top(engine, Console(highlight=False, width=width), interval=interval, once=once)
 
 

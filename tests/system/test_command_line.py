@@ -17,6 +17,7 @@ from builders import add_build, add_customer, add_license, add_registry_credenti
 from honua_schema import __version__, cli
 from honua_schema.locking import LOCK_ID
 from honua_schema.runner import MigrationRunner
+from terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -267,6 +268,40 @@ class TestQuestion:
         code, _ = self.on_terminal("y", "upgrade", "001", on=empty_database)
         assert code == 0
         assert MigrationRunner(empty_database).get_current_version() == "001"
+
+    def on_narrow_terminal(self, columns: int, *arguments: str, on: URL) -> str:
+        known = {"DATABASE_URL": on.render_as_string(hide_password=False), "TERM": "xterm-256color"}
+        with terminal(*arguments, environment=os.environ | known, columns=columns) as shown:
+            shown.end()
+        return re.sub(r"\x1b\[[\d;?]*\w|\r", "", shown.output.decode())
+
+    @pytest.mark.parametrize("columns", [20, 80, 250])
+    def test_nothing_that_names_a_row_is_cut_however_narrow_the_terminal(
+        self, database: URL, connection: Connection, columns: int
+    ) -> None:
+        customer = add_customer(connection, "a-customer-with-quite-a-long-name")
+        add_license(connection, customer, max_builds_per_month=1_234_567_890)
+        sealed = connection.execute("SELECT sha256 FROM seal_audit_log()").fetchall()
+        partition = "honua_partitions.build_access_log_default"
+        applied = MigrationRunner(database).get_applied_migrations()
+        times = [each.applied_at.isoformat(timespec="seconds") for each in applied]
+        for arguments, whole in (
+            (("quotas",), [customer, "1234567890"]),
+            (("partitions",), [partition]),
+            (("history",), [*times, *(each.checksum for each in applied)]),
+            (("audit", "verify"), [sha256 for (sha256,) in sealed]),
+            (("doctor",), ["partitions", "connection"]),
+        ):
+            output = self.on_narrow_terminal(columns, *arguments, on=database)
+            assert whole
+            assert [each for each in whole if each not in output] == []
+            assert "…" not in output
+
+    def test_a_table_that_has_room_has_borders_and_breaks_only_between_words(self, database: URL) -> None:
+        output = self.on_narrow_terminal(80, "doctor", on=database)
+        lines = [line for line in output.splitlines() if line.startswith("│")]
+        assert {len(line) for line in lines} == {80}
+        assert "│ ok      │ revisions" in output
 
     def test_tables_have_borders(self, database: URL) -> None:
         code, output = self.on_terminal("", "status", on=database)
