@@ -5,12 +5,13 @@ Start-up stays quick: what is heavy is imported by the command that needs it.
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
 import re
 import sys
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from honua_schema import __version__
+from honua_schema import __version__, streams
 from honua_schema.progress import progress
 
 if TYPE_CHECKING:
@@ -44,14 +45,24 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an error that a person can put right is one message, without a traceback."""
+    streams.make_lenient()
     try:
         app(prog_name="honua-schema")
+    except SystemExit as ended:
+        code = ended.code
     except Exception as error:
         message = expected_message(error)
         if message is None:
             raise
         complain(message)
-        sys.exit(FAILED)
+        from honua_schema.errors import UsageError
+
+        code = USAGE if isinstance(error, UsageError) else FAILED
+    loss = streams.output_loss()
+    if loss and loss.errno != errno.EPIPE:  # who reads no further, such as head, has seen enough
+        complain(f"The output can't be written: {loss.strerror}.\nThe command went on to its end without it.")
+        code = code or FAILED
+    sys.exit(code)
 
 
 def expected_message(error: Exception) -> str | None:
@@ -125,6 +136,9 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on a terminal; elsewhere one line for each row, with tabs between the columns.
 
+    On a terminal too narrow for the longest words, each value has a line of its own: nothing is ever cut, for
+    a name with an ellipsis names nothing, and a number broken in two reads as another.
+
     Args:
         columns: Titles of the columns.
         rows: Their values; None is left empty.
@@ -138,10 +152,42 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    console = Console()
+    # With the lines between the columns, and the spaces beside them.
+    widths = widths_without_broken_words([*zip(columns, *cells, strict=True)], console.width - 1, 3)
+    if widths is None:
+        margin = max(map(len, columns)) + 2
+        for row in cells:
+            typer.echo()
+            for title, cell in zip(columns, row, strict=True):
+                typer.echo(title.ljust(margin) + cell.replace("\n", f"\n{' ' * margin}"))
+        return
+    table = Table()
+    for title, width in zip(columns, widths, strict=True):
+        table.add_column(title, width=width, overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
+
+
+def widths_without_broken_words(columns: Sequence[Sequence[str]], room: int, beside: int) -> list[int] | None:
+    """Return how wide the columns of a table may be, or None if it has no room for their longest words.
+
+    Args:
+        columns: What stands in each column.
+        room: How wide the table may be.
+        beside: What it takes for each column besides.
+    """
+    from rich.cells import cell_len
+
+    widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    least = [max(cell_len(word) for cell in column for word in cell.split()) for column in columns]
+    excess = sum(widths) + beside * len(columns) - room
+    for number in sorted(range(len(columns)), key=widths.__getitem__, reverse=True):
+        taken = max(0, min(excess, widths[number] - least[number]))
+        widths[number] -= taken
+        excess -= taken
+    return widths if excess <= 0 else None
 
 
 def print_progress(progress: Progress) -> None:
@@ -327,15 +373,33 @@ def upgrade(
 ) -> None:
     """Apply the revisions that the database does not have yet."""
     runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
-    status = runner.get_status()
+    refuse_unknown_target(runner, revision)
+    pending, status = runner.get_pending_migrations(revision), runner.get_status()
+    current = status.current_version or "base"
+    order = ["base", *(each.version for each in runner.get_available_migrations())]
+    if revision in order[: order.index(current) if current in order else 0]:
+        # Alembic says nothing, and who meant to go back would take that for done.
+        typer.echo(f"Already past {revision}. To go back: honua-schema downgrade {revision}")
     if verify_only:
-        print_status(runner, status)
+        print_status(runner, replace(status, pending=pending))
         return
-    if status.pending:
-        print_table(("Revision", "Name"), [(each.version, each.name) for each in status.pending])
-        current = status.current_version or "base"
+    if pending:
+        print_table(("Revision", "Name"), [(each.version, each.name) for each in pending])
         confirm(f"Upgrade {describe(runner.url)} from {current} to {revision}?", yes=yes)
     finish(runner, runner.apply_migrations(revision))
+
+
+def refuse_unknown_target(runner: MigrationRunner, revision: str) -> None:
+    """Refuse a revision that no database can be taken to.
+
+    Args:
+        runner: The database.
+        revision: Where to go. What steps such as +1 lead to, the database says later.
+    """
+    from honua_schema import runner as runners
+
+    if not re.fullmatch(r"heads|.*[+-]\d+", revision):
+        runners.refuse_unknown_target(revision, runner.get_available_migrations())
 
 
 class CommandWithSteps(TyperCommand):
@@ -366,6 +430,7 @@ def downgrade(
 ) -> None:
     """Take revisions back. What they created is lost, with all data in it."""
     runner = target.runner(lock_timeout=lock_timeout, lock_wait=lock_wait, progress=print_progress)
+    refuse_unknown_target(runner, revision)
     current = runner.get_current_version() or "base"
     question = f"Downgrade {describe(runner.url)} from {current} to {revision}?"
     confirm(f"What the revisions above {revision} created is lost, with all data in it.\n{question}", yes=yes)
@@ -382,6 +447,7 @@ def stamp(
 ) -> None:
     """Record that the database is at a revision, without running any."""
     runner = target.runner(progress=print_progress)
+    refuse_unknown_target(runner, revision)
     confirm(f"Record that {describe(runner.url)} is at {revision}, without running any revision?", yes=yes)
     finish(runner, runner.stamp(revision))
 
@@ -396,7 +462,9 @@ def finish(runner: MigrationRunner, result: MigrationResult) -> None:
     if not result.success:
         complain("\n".join(result.errors))
         raise typer.Exit(FAILED)
-    typer.echo(f"{describe(runner.url)} is at {runner.get_current_version() or 'base'}.")
+    # On standard error if nobody reads the rest: an upgrade that a pipe was closed on is not half done.
+    is_lost = streams.output_loss() is not None
+    typer.echo(f"{describe(runner.url)} is at {runner.get_current_version() or 'base'}.", err=is_lost)
 
 
 def describe(url: URL) -> str:
@@ -619,7 +687,7 @@ def top(
         refuse_usage("The interval must be at least 100ms.")
     # A server that is cut off is given up within seconds, so that it can be connected to again.
     engine = create_engine(target.database_url().update_query_dict({"tcp_user_timeout": "10000"}))
-    width = None if sys.stdout.isatty() else 120
+    width = None if sys.stdout.isatty() else 1000  # as wide as it gets, for nothing to be cut
     show_top(engine, Console(highlight=False, width=width), interval=interval, once=once)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from honua_schema import locking
-from honua_schema.errors import SchemaError
+from honua_schema.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,8 +22,18 @@ DRIVER = "postgresql+psycopg"
 DEFAULTS = {"PG_HOST": "localhost", "PG_PORT": "5432", "PG_DATABASE": "honua", "PG_USER": "postgres"}
 # What libpq and psycopg say around the reason; where the server is, our messages say themselves.
 CLIENT_PHRASES = re.compile(
-    r"^(connection failed: )?(connection to server (at|on socket) .*? failed: )?(FATAL: +)?"
+    r"^(connection (failed|is bad): )?(connection to server (at|on socket) .*? failed: )?(FATAL: +)?"
     r"|( Is the server running .*)$"
+)
+# What libpq and psycopg say of a setting that no server would help; else of a server that can't be reached.
+WRONG_SETTING = re.compile(
+    r"invalid \w+ value|invalid port number|invalid integer value|bad value for|could not parse"
+    r"|service .* not found|unrecognized configuration parameter|invalid value for parameter"
+    r"|invalid command-line argument"
+)
+OUT_OF_REACH = re.compile(
+    r"refused|No such file|timeout|timed out|resolve|translate host|unreachable|No route"
+    r"|closed the connection|reset by peer"
 )
 EXAMPLE_URL = "postgresql://user:password@localhost:5432/honua"
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -56,7 +66,7 @@ def resolve_url(
         environment: Variables to look at.
 
     Raises:
-        SchemaError: The URL or the port cannot be read, or the URL is not for PostgreSQL.
+        UsageError: The URL or the port cannot be read, or the URL is not for PostgreSQL.
     """
     if url:
         resolved = _parse_url(url, "The database URL")
@@ -75,13 +85,13 @@ def _parse_url(url: str | URL, origin: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # The cause quotes the URL; it stays out of the chain of errors.
-        raise SchemaError(
+        raise UsageError(
             f"{origin} cannot be read as a database URL.",
             f"It should look like {EXAMPLE_URL}, with %40 for an @ in the password.",
         ) from None
     kind = parsed.get_backend_name()
     if kind not in {"postgresql", "postgres"}:
-        raise SchemaError(
+        raise UsageError(
             f"{origin} names a {kind} database; this schema needs PostgreSQL.",
             f"It should look like {EXAMPLE_URL}.",
         )
@@ -100,7 +110,7 @@ def _url_of_parts(environment: Mapping[str, str]) -> URL:
 
     port_variable, port = part("PG_PORT")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise SchemaError(
+        raise UsageError(
             f"{port_variable} is {port!r}, which is not a port number.", "Set it to a number such as 5432."
         )
     return URL.create(
@@ -120,7 +130,8 @@ def create_engine(url: str | URL | None = None) -> Engine:
         url: As in `resolve_url`.
 
     Raises:
-        SchemaError: As in `resolve_url`, or the URL has an option that is none of PostgreSQL's.
+        SchemaError: As in `resolve_url`, or the URL has an option that is none of PostgreSQL's, or hosts and
+            ports that do not go together.
     """
     resolved = resolve_url(url)
     if options := sorted(OPTIONS_OF_PSYCOPG.intersection(resolved.query)):
@@ -134,13 +145,18 @@ def create_engine(url: str | URL | None = None) -> Engine:
         "connect_timeout": 10,
         "prepare_threshold": None,  # PgBouncer may serve each transaction from another session
     }
-    return with_our_settings(
-        sqlalchemy.create_engine(
+    try:
+        engine = sqlalchemy.create_engine(
             resolved,
             poolclass=NullPool,
             connect_args={name: value for name, value in settings.items() if name not in resolved.query},
         )
-    )
+    except ArgumentError as error:
+        raise UsageError(
+            f"The database URL has hosts or ports that cannot be read: {error}",
+            "Give each host a port, as in ?host=one,two&port=5432,5433",
+        ) from error
+    return with_our_settings(engine)
 
 
 def with_our_settings(engine: Engine) -> Engine:
@@ -278,10 +294,25 @@ def explain_connection_failure(error: SQLAlchemyError, url: URL) -> SchemaError:
                 f"The database URL has an option that PostgreSQL does not know: {reason}",
                 "Remove it from the URL.",
             )
+        case _ if WRONG_SETTING.search(reason):
+            return SchemaError(
+                f"A setting of the connection to PostgreSQL at {server} is wrong: {reason}",
+                "Correct it in the database URL, or in the variable of libpq that it comes from: "
+                "PGSSLMODE, PGSERVICE, PGOPTIONS and so on.",
+            )
+        case _ if "does not support SSL" in reason:
+            return SchemaError(
+                f"PostgreSQL at {server} does not encrypt connections, and this one has to be: {reason}",
+                "Turn on ssl in the server; or, if nobody can listen on the way to it, leave out sslmode in "
+                "the database URL, and PGSSLMODE.",
+            )
+    remedy = (
+        "Start the server, or say where it is with DATABASE_URL, or PG_HOST and PG_PORT. "
+        "To try the schema without a server: honua-schema demo"
+    )
     return SchemaError(
         f"Cannot connect to PostgreSQL at {server}: {reason}",
-        "Start the server, or say where it is with DATABASE_URL, or PG_HOST and PG_PORT. "
-        "To try the schema without a server: honua-schema demo",
+        remedy if OUT_OF_REACH.search(reason) else "",  # what else there is, the reason says itself
     )
 
 
@@ -306,7 +337,9 @@ def server_location(url: URL) -> tuple[str | None, str | None]:
 
 
 def server_message(error: BaseException) -> str:
-    """Return what PostgreSQL or its client library said, on one line.
+    """Return what PostgreSQL or its client library said, on one line and each reason once.
+
+    libpq tries some servers twice, with encryption and without.
 
     Args:
         error: An error of SQLAlchemy or psycopg.
@@ -316,7 +349,8 @@ def server_message(error: BaseException) -> str:
     text = (
         getattr(diagnosis, "message_primary", None) or str(cause).partition("Multiple connection attempts")[0]
     )
-    return CLIENT_PHRASES.sub("", " ".join(text.split()))
+    attempts = re.split(r"\n(?=connection to server )", text)
+    return "; ".join(dict.fromkeys(CLIENT_PHRASES.sub("", " ".join(each.split())) for each in attempts))
 
 
 def sqlstate(error: BaseException) -> str | None:

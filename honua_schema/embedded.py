@@ -94,6 +94,9 @@ class EmbeddedServer:
         folder: A new or empty folder, or one that this class made before.
         bin_folder: The folder of initdb, pg_ctl and postgres. Defaults to those of the extra ``embedded``.
         settings: Server settings, such as ``{"fsync": "off"}``, for the next start.
+
+    Raises:
+        SchemaError: The folder cannot be found out.
     """
 
     port = 5432
@@ -106,12 +109,21 @@ class EmbeddedServer:
         bin_folder: Path | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.folder = folder.expanduser().resolve()
+        try:
+            self.folder = folder.expanduser().resolve()
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # no working directory, no such ~user
+            reason = getattr(error, "strerror", None) or error
+            message = f"The folder {folder} can't be used: {reason}."
+            raise SchemaError(message, "Name another folder, from the root on.") from error
         self.log = self.folder / "server.log"
         self.settings = settings
         self._bin_folder = bin_folder.resolve() if bin_folder else None
         self._data = self.folder / "data"
         self._started_to_stay = self.folder / "started-to-stay"
+        self._made: list[Path] = []  # this folder and its parents, where they had to be
 
     @property
     def host(self) -> str:
@@ -218,8 +230,19 @@ class EmbeddedServer:
             os.close(lock)  # the folder was removed while we waited
         try:
             yield
+        except SchemaError:
+            self._undo_folder()
+            raise
         finally:
             os.close(lock)
+
+    def _undo_folder(self) -> None:
+        """Remove what was made of a folder that was then refused."""
+        if [path.name for path in self.folder.iterdir()] == [LOCK_FILE]:
+            (self.folder / LOCK_FILE).unlink()
+            with suppress(OSError):  # somebody else uses a parent now
+                while self._made:
+                    self._made.pop().rmdir()
 
     def _open_folder(self) -> int:
         """Make the folder if need be, check that it is ours, and open its lock file."""
@@ -227,6 +250,7 @@ class EmbeddedServer:
         try:
             for path in reversed([path for path in (self.folder, *self.folder.parents) if not path.exists()]):
                 path.mkdir(exist_ok=True)
+                self._made.append(path)
                 if is_root:
                     path.chmod(0o755)  # whatever the umask: the system user has to pass through
             names = {path.name for path in self.folder.iterdir()}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from alembic.runtime.migration import MigrationContext, MigrationInfo
+    from alembic.script import ScriptDirectory
 
     Step = RevisionStep | StampStep
 
@@ -308,11 +309,7 @@ class SchemaChange:
             return list(self._plan_of_command(heads, migration_context))
         except CommandError as error:
             current = ", ".join(migration_context.get_current_heads()) or "base"
-            revisions = ", ".join(sorted(script.revision for script in context.script.walk_revisions()))
-            raise SchemaError(
-                f"There is no way to revision {destination!r}: {str(error).rstrip('.')}.",
-                f"The database is at {current}; the revisions are {revisions}.",
-            ) from error
+            raise no_way(destination, error, current, context.script) from error
 
     def _remaining_steps(self, heads: tuple[str, ...], _: MigrationContext) -> Iterator[Step]:
         """Yield the steps not yet made. Alembic commits each before it asks for the next."""
@@ -379,6 +376,22 @@ class SchemaChange:
             "End what uses the table, or upgrade at a quieter time. "
             f"The database is still at {still_at or 'base'}.",
         )
+
+
+def no_way(target: str, reason: Exception, current: str, scripts: ScriptDirectory) -> SchemaError:
+    """Return what to tell about a revision that can't be reached.
+
+    Args:
+        target: Where to go.
+        reason: Why that is impossible.
+        current: Where the database is.
+        scripts: The revisions that there are.
+    """
+    revisions = ", ".join(sorted(script.revision for script in scripts.walk_revisions()))
+    return SchemaError(
+        f"There is no way to revision {target!r}: {str(reason).rstrip('.')}.",
+        f"The database is at {current}; the revisions are {revisions}.",
+    )
 
 
 def describe(step: Step | None) -> tuple[str, str]:

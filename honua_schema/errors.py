@@ -22,5 +22,9 @@ class SchemaError(CommandError):
         self.remedy = remedy
 
 
+class UsageError(SchemaError):
+    """An argument makes no sense, whatever the database holds; the command line ends with 2 for it."""
+
+
 class LockNotObtainedError(SchemaError):
     """A lock on a table was not obtained within ``lock_timeout``; trying again later may succeed."""

@@ -14,13 +14,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError
 
 from honua_schema import database, history, preflight, refusals
-from honua_schema.environment import Phase, Progress
-from honua_schema.errors import SchemaError
+from honua_schema.environment import Phase, Progress, no_way
+from honua_schema.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -151,6 +152,21 @@ def configuration(versions: Path | None = None, **attributes: Any) -> Config:
     return config
 
 
+def refuse_unknown_target(target: str, available: Collection[Migration]) -> None:
+    """Refuse to go to a revision that this package does not have, before any database is asked.
+
+    Args:
+        target: A revision, head or base.
+        available: The revisions of this package.
+
+    Raises:
+        UsageError: There is no such revision.
+    """
+    order = ["base", *(migration.version for migration in available), "head"]
+    if target not in order:
+        raise UsageError(f"There is no revision {target}.", f"Choose one of {', '.join(order)}.")
+
+
 class MigrationRunner:
     """Applies the revisions of this package to a database.
 
@@ -172,7 +188,7 @@ class MigrationRunner:
         versions: Folder of the revisions; by default, those of this package.
 
     Raises:
-        SchemaError: The URL cannot be read, or is not for PostgreSQL.
+        UsageError: The URL cannot be read, or is not for PostgreSQL.
     """
 
     def __init__(
@@ -249,6 +265,28 @@ class MigrationRunner:
         """
         with self.connect() as connection:
             return self._current_version(connection)
+
+    def get_pending_migrations(self, target: str = "head") -> list[Migration]:
+        """Return the revisions that an upgrade would apply, in order; none if the target is applied already.
+
+        Args:
+            target: The revision to go to, such as 003, +1 or head.
+
+        Raises:
+            SchemaError: The database cannot be reached or read, or there is no way to the target.
+        """
+        status = self.get_status()
+        if not status.pending:
+            return []
+        scripts = ScriptDirectory.from_config(configuration(self._versions))
+        current = status.current_version or "base"
+        try:
+            on_the_way = {
+                each.revision for each in scripts.iterate_revisions(target, current, implicit_base=True)
+            }
+        except (RevisionError, CommandError) as error:
+            raise no_way(target, error, current, scripts) from error
+        return [each for each in status.pending if each.version in on_the_way]
 
     def is_migration_applied(self, version: str) -> bool:
         """Return whether a revision has been applied.
@@ -384,12 +422,12 @@ class MigrationRunner:
             start: The revision that the database has: a number, head or base.
 
         Raises:
-            SchemaError: There is no such revision.
+            UsageError: There is no such revision.
         """
-        order = ["base", *(migration.version for migration in self.get_available_migrations()), "head"]
+        available = self.get_available_migrations()
         for version in (start, target):
-            if version not in order:
-                raise SchemaError(f"There is no revision {version}.", f"Choose one of {', '.join(order)}.")
+            refuse_unknown_target(version, available)
+        order = ["base", *(migration.version for migration in available), "head"]
         output = io.StringIO()
         run = command.downgrade if order.index(target) < order.index(start) else command.upgrade
         self._run(lambda config: run(config, f"{start}:{target}", sql=True), output_buffer=output)

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from honua_schema import database, intake, licenses, maintenance, queue, refusals
-from honua_schema.errors import SchemaError
+from honua_schema.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -164,11 +164,11 @@ def select_tasks(names: Collection[str] = ()) -> list[Task]:
         names: Names of tasks, or intervals such as ``daily`` for all tasks that should run that often.
 
     Raises:
-        SchemaError: There is no task or interval of such a name.
+        UsageError: There is no task or interval of such a name.
     """
     known = [task.name for task in TASKS]
     if unknown := sorted(set(names).difference(known, INTERVALS)):
-        raise SchemaError(
+        raise UsageError(
             f"There is no task {', '.join(unknown)}.",
             f"The tasks are {', '.join(known)}, or all that are due {', '.join(INTERVALS)}.",
         )

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from honua_schema import database, monitor, refusals, roles
+from honua_schema import database, monitor, refusals, roles, streams
 from honua_schema.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def show_top(engine: Engine, console: Console, *, interval: timedelta, once: boo
         reader.start()
         with Live(console=console, screen=True, auto_refresh=False) as live:
             drawn: object = None
-            while not _is_pressed("q", keyboard):
+            while not (streams.output_loss() or _is_pressed("q", keyboard)):
                 state = (reader.snapshot, reader.trouble, console.size)
                 if state != drawn:
                     frame = draw(reader.snapshot, title, width=console.width, trouble=reader.trouble)

@@ -114,8 +114,42 @@ def test_a_database_of_ones_own_with_other_data_is_refused(database: URL, connec
 def test_another_scale_leaves_the_data_and_says_so(database: URL) -> None:
     output_of_demo(url=database)
     output = output_of_demo(url=database, scale=0.01)
-    assert "It stays as it is." in output
+    assert "It stays as it is. For data of another scale, first name an empty database\n" in output
     assert "Loaded" not in output
+    assert "--remove" not in output
+
+
+def test_for_another_scale_the_demo_to_remove_is_the_one_of_the_folder(server_folder: Path) -> None:
+    folder = server_folder / "of mine"
+    try:
+        output_of_demo(folder)
+        output = output_of_demo(folder, scale=0.01)
+        hint = re.search(r"first remove this: .* (demo .*)", output)
+        assert hint is not None
+        assert shlex.split(hint[1]) == ["demo", "--folder", str(folder), "--remove"]
+    finally:
+        output_of_demo(folder, remove=True)
+
+
+def test_nothing_stays_of_the_default_folder(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = server_folder / "honua-schema" / "postgresql-18"
+    monkeypatch.setattr("honua_schema.demo.command.default_folder", lambda: default)
+    server = EmbeddedServer(default)
+    server.start()
+    assert "Removed" in output_of_demo(remove=True)
+    assert list(server_folder.iterdir()) == []
+
+
+def test_the_default_folder_keeps_the_server_of_another_version(
+    server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = server_folder / "honua-schema" / "postgresql-18"
+    monkeypatch.setattr("honua_schema.demo.command.default_folder", lambda: default)
+    EmbeddedServer(default).start()
+    other = default.with_name("postgresql-17")
+    other.mkdir()
+    output_of_demo(remove=True)
+    assert list(default.parent.iterdir()) == [other]
 
 
 @pytest.mark.parametrize("scale", [0, 0.009, 101, -1, float("nan")])

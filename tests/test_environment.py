@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -177,6 +179,51 @@ class TestFailedConnection:
         message = self.message(empty_database.update_query_dict({"prepare_threshold": "5"}))
         assert "does not know: prepare_threshold" in message
         assert "Remove it" in message
+
+    @pytest.mark.parametrize(
+        ("query", "reason"),
+        [
+            ({"sslmode": "bogus"}, 'invalid sslmode value: "bogus"'),
+            ({"connect_timeout": "abc"}, "bad value for connect_timeout: 'abc'"),
+            ({"port": "99999"}, 'invalid port number: "99999"'),
+            ({"service": "nosuch"}, 'definition of service "nosuch" not found'),
+            ({"options": "-c nope=1"}, 'unrecognized configuration parameter "nope"'),
+        ],
+    )
+    def test_a_wrong_setting_is_named_once_and_nobody_is_sent_to_start_the_server(
+        self, empty_database: URL, query: dict[str, str], reason: str
+    ) -> None:
+        first, remedy = self.message(empty_database.update_query_dict(query)).splitlines()
+        assert first.startswith("A setting of the connection to PostgreSQL at ")
+        assert first.endswith(f" is wrong: {reason}")
+        assert remedy.startswith("Correct it")
+
+    def test_encryption_that_the_server_does_not_offer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            monkeypatch.setenv("PGSSLMODE", "require")
+
+            def refuse_encryption() -> None:
+                client, _ = server.accept()
+                client.recv(8)
+                client.sendall(b"N")
+                client.close()
+
+            thread = threading.Thread(target=refuse_encryption)
+            thread.start()
+            message = self.message(f"postgresql://u:hunter2@127.0.0.1:{port}/honua")
+            thread.join()
+        assert "does not encrypt connections" in message
+        assert "Start the server" not in message
+
+    def test_what_else_keeps_from_connecting_has_no_wrong_remedy(self, empty_database: URL) -> None:
+        message = self.message(empty_database.update_query_dict({"target_session_attrs": "standby"}))
+        assert message.startswith("Cannot connect to PostgreSQL at ")
+        assert message.endswith(": server is not in hot standby mode")
+
+    def test_ports_that_are_no_numbers(self) -> None:
+        message = self.message("postgresql:///honua?host=localhost&port=abc")
+        assert message.startswith("The database URL has hosts or ports that cannot be read: ")
 
     def test_another_database(self) -> None:
         message = MigrationRunner(connection=sqlalchemy.create_engine("sqlite://")).apply_migrations().errors

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import zip_longest
@@ -22,7 +23,7 @@ from honua_schema.demo.questions import QUESTIONS
 from honua_schema.demo.world import SMALL, Volume, World
 from honua_schema.embedded import EmbeddedServer, default_folder, embedded_programs
 from honua_schema.environment import Phase
-from honua_schema.errors import SchemaError
+from honua_schema.errors import SchemaError, UsageError
 from honua_schema.progress import progress
 from honua_schema.runner import MigrationRunner
 
@@ -45,7 +46,7 @@ BYTES_AT_SCALE_1 = 6 * 1024**3  # with the write-ahead log
 # A load writes much in a short time: fewer checkpoints, and room for the indexes.
 SERVER_SETTINGS = {"max_wal_size": "4GB", "shared_buffers": "256MB"}
 
-MOST_ROWS, MOST_COLUMNS, WIDEST_CELL = 10, 6, 30
+MOST_ROWS, MOST_COLUMNS, WIDEST_CELL = 10, 6, 36  # an id is that wide
 
 
 def run_demo(
@@ -73,23 +74,30 @@ def run_demo(
         console: Where to print.
 
     Raises:
-        SchemaError: The scale is out of range, the folder can't be used or has too little room, the server
-            does not start, the upgrade fails, or the database of ``url`` holds other data.
+        UsageError: The scale is out of range, or arguments contradict each other.
+        SchemaError: The folder can't be used or has too little room, the server does not start, the upgrade
+            fails, or the database of ``url`` holds other data.
     """
     if scale is not None and not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
         message = f"The scale {scale:g} is not between {SMALLEST_SCALE:g} and {LARGEST_SCALE:g}."
-        raise SchemaError(
+        raise UsageError(
             message, "1 is six months of a hundred customers; without a scale the demo is small."
         )
     show = Output(console)
     if url is not None:
         if folder or stop or remove:
-            raise SchemaError("A database of your own has no folder here, and is not stopped or removed.")
+            raise UsageError(
+                "A database of your own has no folder here, and is not stopped or removed.",
+                "Leave out --folder, --stop and --remove, or leave out --url.",
+            )
         database, server = resolve_url(url), None
     else:
         server = EmbeddedServer(folder or default_folder(), settings=SERVER_SETTINGS)
         if stop or remove:
             end(server, show, remove=remove)
+            if remove and folder is None:
+                with suppress(OSError):  # it has the server of another major version
+                    server.folder.parent.rmdir()
             return
         is_running = server.is_running()
         show.line(f"PostgreSQL {'is running' if is_running else 'starts'} in {server.folder}.")
@@ -99,8 +107,9 @@ def run_demo(
         database = server.url()
 
     upgrade(database, show)
-    conninfo = database.set(drivername="postgresql").render_as_string(hide_password=False)
-    fill(conninfo, show, scale=scale, seed=seed, server=server)
+    conninfo = libpq_uri(database)
+    remedy = "name an empty database" if server is None else f"remove this: {demo_command(folder)} --remove"
+    fill(conninfo, show, scale=scale, seed=seed, server=server, for_another_scale=remedy)
     ask(conninfo, show)
     if server is not None:
         tell_what_next(conninfo, show, folder=folder)
@@ -149,7 +158,13 @@ def upgrade(database: URL, show: Output) -> None:
 
 
 def fill(
-    conninfo: str, show: Output, *, scale: float | None, seed: int, server: EmbeddedServer | None
+    conninfo: str,
+    show: Output,
+    *,
+    scale: float | None,
+    seed: int,
+    server: EmbeddedServer | None,
+    for_another_scale: str,
 ) -> None:
     """Load the demo's data into a database that is empty.
 
@@ -159,6 +174,7 @@ def fill(
         scale: How much data; None is the small demo.
         seed: What the random numbers begin with.
         server: The embedded server, whose data stays whatever it is; None for a database of the user's own.
+        for_another_scale: What to do first, if the data that is there has another scale.
 
     Raises:
         SchemaError: A database of the user's own holds other data, or there is too little room.
@@ -169,9 +185,7 @@ def fill(
     if (mark and mark.is_complete) or (server and is_filled and not mark):
         show.line("The data is already there.")
         if scale is not None and (mark is None or mark.scale != scale):
-            show.line(
-                "It stays as it is. For data of another scale, first remove this: honua-schema demo --remove"
-            )
+            show.line(f"It stays as it is. For data of another scale, first {for_another_scale}")
         return
     if is_filled and not mark:
         raise SchemaError(f"The database {name} holds data already.", "Name an empty database for the demo.")
@@ -218,22 +232,46 @@ def tell_what_next(conninfo: str, show: Output, *, folder: Path | None) -> None:
     """
     uri = shlex.quote(conninfo)
     psql = shlex.quote(shutil.which("psql") or str(embedded_programs() / "psql"))
-    program = (
-        "honua-schema" if shutil.which("honua-schema") else f"{shlex.quote(sys.executable)} -m honua_schema"
-    )
-    here = f" --folder {shlex.quote(str(folder))}" if folder else ""
+    demo = demo_command(folder)
     show.line("")
     show.line("The database is running. Its URI, also for DATABASE_URL:")
     show.line(f"  {conninfo}")
     show.line("What to try next:")
     for what, command in (
         ("Ask it yourself", f"{psql} {uri}"),
-        ("See its revisions", f"{program} status --url {uri}"),
-        ("Ask all this again", f"{program} demo{here}"),
-        ("Stop it", f"{program} demo{here} --stop"),
-        ("Delete it", f"{program} demo{here} --remove"),
+        ("See its revisions", f"{program()} status --url {uri}"),
+        ("Ask all this again", demo),
+        ("Stop it", f"{demo} --stop"),
+        ("Delete it", f"{demo} --remove"),
     ):
         show.line(f"  {what:<20}{command}")
+
+
+def libpq_uri(url: URL) -> str:
+    """Return a URL as libpq reads it, to which a + is no space as it is to SQLAlchemy.
+
+    Args:
+        url: The URL.
+    """
+    before, mark, query = (
+        url.set(drivername="postgresql").render_as_string(hide_password=False).partition("?")
+    )
+    return f"{before}{mark}{query.replace('+', '%20')}"
+
+
+def demo_command(folder: Path | None) -> str:
+    """Return the command that starts the demo of a folder.
+
+    Args:
+        folder: The folder that the user named: without it, the command would stop or remove another demo.
+    """
+    return f"{program()} demo --folder {shlex.quote(str(folder))}" if folder else f"{program()} demo"
+
+
+def program() -> str:
+    """Return how this program is called."""
+    on_path = shutil.which("honua-schema")
+    return "honua-schema" if on_path else f"{shlex.quote(sys.executable)} -m honua_schema"
 
 
 class Output:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from builders import add_build, add_customer, add_license, add_registry_credenti
 from honua_schema import __version__, cli
 from honua_schema.locking import LOCK_ID
 from honua_schema.runner import MigrationRunner
+from terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,6 +130,49 @@ class TestUpgrade:
     def test_with_nothing_to_do_it_does_not_ask(self, run: Callable[..., Ended], database: URL) -> None:
         assert run("upgrade", on=database).code == 0
 
+    def test_it_lists_what_it_will_apply_and_no_more(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        for arguments, versions in (
+            (("002",), ["001", "002"]),
+            (("+1",), ["001"]),
+            (("002+1",), ["001", "002", "003"]),
+        ):
+            ended = run("upgrade", *arguments, on=empty_database)
+            assert ended.code == 2  # for want of an answer
+            assert [line.split("\t")[0] for line in ended.output.splitlines()] == versions
+
+    def test_verify_only_goes_as_far_as_the_target(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("001")
+        ended = run("upgrade", "003", "--verify-only", on=empty_database)
+        assert [line.split("\t") for line in ended.output.splitlines()[:-1]] == [
+            ["001", "initial_schema", "applied"],
+            ["002", "build_queue", "pending"],
+            ["003", "intake_system", "pending"],
+        ]
+
+    @pytest.mark.parametrize("option", ["--yes", "--verify-only"])
+    def test_a_target_that_is_passed_already_is_said_to_be_and_nothing_is_listed(
+        self, run: Callable[..., Ended], empty_database: URL, option: str
+    ) -> None:
+        MigrationRunner(empty_database).apply_migrations("002")
+        ended = run("upgrade", "001", option, on=empty_database)
+        assert ended.code == 0
+        first, *_, last = ended.output.splitlines()
+        assert first == "Already past 001. To go back: honua-schema downgrade 001"
+        assert "pending" not in ended.output
+        assert last.endswith(" is at 002.")
+        assert "Already" not in run("upgrade", "002", option, on=empty_database).output
+
+    def test_more_steps_than_there_are_revisions_are_refused_before_anybody_is_asked(
+        self, run: Callable[..., Ended], empty_database: URL
+    ) -> None:
+        ended = run("upgrade", "+99", on=empty_database)
+        assert (ended.code, ended.output) == (1, "")
+        assert "There is no way to revision '+99'" in ended.errors
+
     @pytest.mark.parametrize("option", ["-v", "--verify-only"])
     def test_verify_only_shows_what_is_pending_and_does_nothing(
         self, run: Callable[..., Ended], empty_database: URL, option: str
@@ -225,10 +270,103 @@ class TestQuestion:
         assert code == 0
         assert MigrationRunner(empty_database).get_current_version() == "001"
 
+    def on_narrow_terminal(self, columns: int, *arguments: str, on: URL) -> str:
+        known = {"DATABASE_URL": on.render_as_string(hide_password=False), "TERM": "xterm-256color"}
+        with terminal(*arguments, environment=os.environ | known, columns=columns) as shown:
+            shown.end()
+        return re.sub(r"\x1b\[[\d;?]*\w|\r", "", shown.output.decode())
+
+    @pytest.mark.parametrize("columns", [20, 80, 250])
+    def test_nothing_that_names_a_row_is_cut_however_narrow_the_terminal(
+        self, database: URL, connection: Connection, columns: int
+    ) -> None:
+        customer = add_customer(connection, "a-customer-with-quite-a-long-name")
+        add_license(connection, customer, max_builds_per_month=1_234_567_890)
+        sealed = connection.execute("SELECT sha256 FROM seal_audit_log()").fetchall()
+        partition = "honua_partitions.build_access_log_default"
+        applied = MigrationRunner(database).get_applied_migrations()
+        times = [each.applied_at.isoformat(timespec="seconds") for each in applied]
+        for arguments, whole in (
+            (("quotas",), [customer, "1234567890"]),
+            (("partitions",), [partition]),
+            (("history",), [*times, *(each.checksum for each in applied)]),
+            (("audit", "verify"), [sha256 for (sha256,) in sealed]),
+            (("doctor",), ["partitions", "connection"]),
+        ):
+            output = self.on_narrow_terminal(columns, *arguments, on=database)
+            assert whole
+            assert [each for each in whole if each not in output] == []
+            assert "…" not in output
+
+    def test_a_table_that_has_room_has_borders_and_breaks_only_between_words(self, database: URL) -> None:
+        output = self.on_narrow_terminal(80, "doctor", on=database)
+        lines = [line for line in output.splitlines() if line.startswith("│")]
+        assert {len(line) for line in lines} == {80}
+        assert "│ ok      │ revisions" in output
+
     def test_tables_have_borders(self, database: URL) -> None:
         code, output = self.on_terminal("", "status", on=database)
         assert code == 0
         assert "│ initial_schema" in output
+
+
+class TestOutputThatCannotBePrinted:
+    """It never ends a command halfway, and is never a traceback."""
+
+    def run(self, line: str, on: URL, **variables: str) -> Ended:
+        known = {"DATABASE_URL": on.render_as_string(hide_password=False)}
+        line = line.replace("honua-schema", f"{sys.executable} -m honua_schema")
+        ended = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            env=os.environ | known | variables, capture_output=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        errors = ended.stderr.decode()
+        assert "Traceback" not in errors
+        return Ended(ended.returncode, ended.stdout.decode("latin-1"), errors)
+
+    @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", ">&- 2>&- <&-"])
+    def test_a_closed_stream_is_as_good_as_dev_null(self, empty_database: URL, streams: str) -> None:
+        assert self.run(f"honua-schema upgrade --yes {streams}", empty_database) == (0, "", "")
+        assert MigrationRunner(empty_database).get_status().is_good
+        assert self.run(f"honua-schema status {streams}", empty_database) == (0, "", "")
+
+    def test_a_question_with_a_closed_keyboard_needs_yes(self, empty_database: URL) -> None:
+        ended = self.run("honua-schema upgrade <&-", empty_database)
+        assert ended.code == 2
+        assert "add --yes" in ended.errors
+
+    @pytest.mark.parametrize("command", ["status", "status --json", "sql", "verify", "top --once"])
+    def test_a_full_disk_is_one_message(self, database: URL, command: str) -> None:
+        ended = self.run(f"honua-schema {command} >/dev/full", database)
+        assert ended.code == 1
+        assert ended.errors == (
+            "Error: The output can't be written: No space left on device.\n"
+            "The command went on to its end without it.\n"
+        )
+
+    def test_an_upgrade_goes_on_to_its_end_and_says_where_that_is(
+        self, new_database: Callable[..., URL]
+    ) -> None:
+        for reader, code in ((">/dev/full", 1), ("| head -2", 0)):
+            database = new_database(empty=True)
+            ended = self.run(f"honua-schema upgrade --yes {reader}", database)
+            assert MigrationRunner(database).get_status().is_good
+            assert f"{database.database} on " in ended.errors
+            assert f" is at {HEAD}.\n" in ended.errors
+            assert ended.code == code
+
+    def test_a_reader_that_has_seen_enough_is_no_error(self, database: URL) -> None:
+        ended = self.run("honua-schema roles | head -1", database)
+        assert (ended.code, ended.errors) == (0, "")
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+    def test_what_an_encoding_does_not_have_is_replaced(
+        self, database: URL, connection: Connection, encoding: str
+    ) -> None:
+        ended = self.run("honua-schema demo --url $DATABASE_URL", database, PYTHONIOENCODING=encoding)
+        assert (ended.code, ended.errors) == (0, "")
+        assert "How have conversations gone lately?" in ended.output
+        assert re.search(r"\w\?  ", ended.output)  # an ellipsis
 
 
 class TestReports:
@@ -393,7 +531,7 @@ class TestSql:
 
     def test_an_unknown_revision_is_an_error(self, run: Callable[..., Ended]) -> None:
         ended = run("sql", "077")
-        assert ended.code == 1
+        assert ended.code == 2
         assert "There is no revision 077" in ended.errors
 
 
@@ -794,6 +932,17 @@ class TestWrongUsage:
             (("status", "--folder", "x"), "add --embedded"),
             (("quotas", "customer-a", "customer-b"), "unexpected extra argument"),
             (("partitions", "build_events"), "unexpected extra argument"),
+            (("sql", "999"), "There is no revision 999. Choose one of base, 001"),
+            (("sql", "--from", "999"), "There is no revision 999."),
+            (("upgrade", "999"), "There is no revision 999."),
+            (("downgrade", "nowhere", "--yes"), "There is no revision nowhere."),
+            (("stamp", "999", "--yes"), "There is no revision 999."),
+            (("maintenance", "run", "nosuch"), "There is no task nosuch."),
+            (("demo", "--scale", "0"), "The scale 0 is not between"),
+            (("demo", "--url", "postgresql://h/d", "--folder", "x"), "Leave out --folder"),
+            (("status", "--url", "nonsense"), "cannot be read as a database URL"),
+            (("status", "--url", "mysql://h/d"), "names a mysql database"),
+            (("status", "--url", "postgresql:///d?host=h&port=abc"), "hosts or ports that cannot be read"),
         ],
     )
     def test_it_ends_with_2(

@@ -196,6 +196,19 @@ def test_a_folder_that_cannot_be_made_is_refused(server_folder: Path) -> None:
         EmbeddedServer(server_folder / "file" / "server").start()
 
 
+def test_a_folder_whose_place_nobody_knows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for folder, reason in (("mine", "No such file"), ("~nobody-of-this-name/mine", "home directory")):
+        with pytest.raises(SchemaError, match=f"The folder {folder} can't be used: .*{reason}"):
+            EmbeddedServer(Path(folder))
+    monkeypatch.chdir("/")
+
+
 def test_a_folder_too_deep_for_a_socket_gets_one_elsewhere(
     server_folder: Path, server: EmbeddedServer
 ) -> None:
@@ -216,8 +229,10 @@ def test_a_folder_that_the_system_user_cannot_enter_is_refused(server_folder: Pa
     server_folder.chmod(0o700)
     server = EmbeddedServer(server_folder / "server", settings=SETTINGS)
     if os.geteuid() == 0:
-        with pytest.raises(SchemaError, match="can't enter the folder"):
-            server.start()
+        for folder in ("server", "new/server"):
+            with pytest.raises(SchemaError, match="can't enter the folder"):
+                EmbeddedServer(server_folder / folder, settings=SETTINGS).start()
+            assert list(server_folder.iterdir()) == []
     else:
         server.start()  # by this user, who can enter
         server.stop()

@@ -369,7 +369,7 @@ class TestCommands:
 
         ended = maintenance("run", "licenses", "sweep")
 
-        assert ended.code == 1
+        assert ended.code == 2
         assert ended.output == ""
         assert "There is no task sweep." in ended.errors
         assert "timeouts, admission, conversations" in ended.errors

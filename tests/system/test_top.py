@@ -257,6 +257,17 @@ def test_where_there_is_no_terminal_it_is_printed_once(database: URL, busy: UUID
         assert row(ended.stdout.splitlines(), "worker-two")
 
 
+def test_a_file_or_a_program_reads_names_in_full(database: URL, connection: Connection) -> None:
+    customer = add_customer(connection, "c" * 80)
+    add_license(connection, customer)
+    add_build(connection, customer)
+    claim(connection, "w" * 80)
+    output = once(database).stdout
+    assert "w" * 80 in output
+    assert "c" * 80 in output
+    assert "…" not in output
+
+
 def test_once_prints_one_frame_on_a_terminal_and_leaves_it_there(watch: Watch, busy: UUID) -> None:
     with watch("--once") as shown:
         assert shown.end() == 0
