@@ -106,6 +106,9 @@ class Sign(Base):
 DEFERRED = ', deferrable=True, initially="DEFERRED"'
 UNIQUE_TURN = f'UniqueConstraint("turn", name="uq_places_turn"{DEFERRED}), '
 PLACES = f'''
+from sqlalchemy import Identity
+
+
 class Place(Base):
     """A place in a row."""
 
