@@ -39,7 +39,7 @@ BEGIN
                 c.conversation_id,
                 sum(c.messages)::integer AS messages,
                 sum(c.tokens) AS tokens,
-                max(c.created_at) FILTER (WHERE c.messages > 0) AS last_message_at,
+                max(c.created_at) AS last_message_at,
                 array_agg(DISTINCT c.customer_id) FILTER (WHERE c.messages > 0) AS customers
             FROM (
                 SELECT
@@ -62,7 +62,7 @@ BEGIN
             GROUP BY c.conversation_id
             HAVING sum(c.messages) <> 0
                 OR sum(c.tokens) <> 0
-                OR max(c.created_at) FILTER (WHERE c.messages > 0) > max(c.created_at) FILTER (WHERE c.messages < 0)
+                OR max(c.created_at) > max(c.created_at) FILTER (WHERE c.messages < 0)
             ORDER BY c.conversation_id;
     END CASE;
 
