@@ -129,17 +129,17 @@ class Keyring:
             SecretError: There is no such file, others may read it, or it cannot be understood.
         """
         try:
-            with Path(path).open(encoding="utf-8") as file:
+            # Python's own error, of bytes that are no text, would hold all that is in the file.
+            with Path(path).open(encoding="utf-8", errors="replace") as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
                 text = file.read()
         except OSError as error:
             raise SecretError(f"The keys cannot be read: {error.strerror}: {path}.") from error
-        except UnicodeDecodeError:
-            # Python's own error shows what the file holds.
+        if "\N{REPLACEMENT CHARACTER}" in text:
             raise SecretError(
                 f"{path} holds bytes that are no text.",
                 "Write each key as a key id, a colon and what `openssl rand -base64 32` prints.",
-            ) from None
+            )
         if os.name == "posix" and mode & 0o077:
             raise SecretError(f"Others may read the keys in {path}.", f"Run: chmod 600 {path}")
         return cls.parse(text, str(path))

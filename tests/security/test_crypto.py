@@ -158,6 +158,7 @@ def test_a_key_file_that_is_no_text_is_refused_without_showing_it(tmp_path: Path
     with pytest.raises(SecretError, match="no text") as refused:
         Keyring.from_file(file)
     assert "canary" not in "".join(traceback.format_exception(refused.value))
+    assert (refused.value.__cause__, refused.value.__context__) == (None, None)
 
 
 @pytest.mark.parametrize(
