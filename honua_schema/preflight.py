@@ -30,6 +30,7 @@ class Server:
         version: Version as people write it, such as 18.1.
         version_number: The same as PostgreSQL compares it, such as 180001.
         database: Name of the connected database.
+        encoding: How the database stores text, such as UTF8.
         role: Role that is connected.
         is_standby: Whether the server follows another one and takes no changes.
         is_read_only: Whether new transactions are read-only.
@@ -42,6 +43,7 @@ class Server:
     version: str
     version_number: int
     database: str
+    encoding: str
     role: str
     is_standby: bool
     is_read_only: bool
@@ -56,6 +58,7 @@ SERVER = text("""
         current_setting('server_version') AS version,
         current_setting('server_version_num')::integer AS version_number,
         current_database() AS database,
+        current_setting('server_encoding') AS encoding,
         current_user AS role,
         pg_is_in_recovery() AS is_standby,
         current_setting('transaction_read_only') = 'on' AS is_read_only,
@@ -126,7 +129,7 @@ def refuse_unsuitable_server(server: Server) -> None:
         server: What the server said.
 
     Raises:
-        SchemaError: It is too old, takes no changes, or the role lacks a privilege.
+        SchemaError: It is too old, takes no changes or not every text, or the role lacks a privilege.
     """
     if server.version_number < MINIMUM_SERVER_VERSION * 10_000:
         raise SchemaError(
@@ -141,6 +144,11 @@ def refuse_unsuitable_server(server: Server) -> None:
         raise SchemaError(
             f"Transactions of role {server.role} in database {server.database} are read-only.",
             "Turn default_transaction_read_only off for this role and database, or connect as another role.",
+        )
+    if server.encoding != "UTF8":
+        raise SchemaError(
+            f"The database {server.database} is encoded in {server.encoding}, which can't hold every text.",
+            "Use another database: createdb --encoding=UTF8 --template=template0 and its name make one.",
         )
     if owner := server.version_table_owner:
         raise _tables_of_another(owner, server.role, is_bound=server.is_bound)

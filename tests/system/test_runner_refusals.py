@@ -88,6 +88,23 @@ def test_a_standby(
     assert "primary" in message
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_can_not_hold_every_text(
+    administrator: Connection, connect: Callable[..., Connection], empty_database: URL, encoding: str
+) -> None:
+    url = empty_database.set(database=f"{empty_database.database}_{encoding.lower()}")
+    name = sql.Identifier(str(url.database))
+    administrator.execute(
+        sql.SQL("CREATE DATABASE {} ENCODING {} LOCALE 'C' TEMPLATE template0").format(name, encoding)
+    )
+    try:
+        message = refusal(MigrationRunner(url), connect(url.update_query_dict({"client_encoding": "utf8"})))
+        assert f"is encoded in {encoding}" in message
+        assert "--encoding=UTF8" in message
+    finally:
+        administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
 def test_a_database_that_is_read_only(
     runner: MigrationRunner, administrator: Connection, empty_database: URL
 ) -> None:
