@@ -195,6 +195,16 @@ def test_an_address_is_found_by_its_network_and_may_be_written_as_an_object(engi
         assert session.scalars(near).all() == ["10.0.0.1"]
 
 
+def test_the_number_of_a_customer_is_there_after_the_flush(engine: Engine) -> None:
+    with Session(engine) as session:
+        customer = a_customer()
+        session.add(customer)
+        session.flush()
+        number = customer.customer_number
+        session.expire(customer)
+        assert customer.customer_number == number is not None
+
+
 def test_the_time_of_a_change_is_there_after_the_flush(engine: Engine) -> None:
     with Session(engine, expire_on_commit=False) as session:
         session.add_all(a_customer_with_everything())

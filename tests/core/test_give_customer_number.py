@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from psycopg import errors
+
 from builders import add_cache_access, add_cache_entry, add_customer
-from queries import row, value, values
+from queries import value, values
 
 if TYPE_CHECKING:
     import psycopg
@@ -34,30 +37,29 @@ def test_the_numbers_of_new_customers_follow_each_other(connection: Connection) 
 
 def test_a_customer_that_is_there_already_uses_up_no_number(connection: Connection) -> None:
     customer = add_customer(connection)
-    upsert = (
-        "INSERT INTO customers (customer_id, organization_name, contact_email) VALUES (%s, 'o', 'e')"
-        " ON CONFLICT (customer_id) DO UPDATE SET organization_name = excluded.organization_name"
-    )
     number = number_of(connection, customer)
-    for _ in range(10):
-        connection.execute(upsert, [customer])
+    for _ in range(5):
+        connection.execute(
+            "INSERT INTO customers (customer_id, organization_name, contact_email) VALUES (%s, 'new', 'e')"
+            " ON CONFLICT (customer_id) DO UPDATE SET organization_name = excluded.organization_name",
+            [customer],
+        )
+        connection.execute(
+            "INSERT INTO customers (id, customer_id, organization_name, contact_email)"
+            " SELECT id, 'renamed', 'o', 'e' FROM customers WHERE customer_id = %s"
+            " ON CONFLICT (id) DO NOTHING",
+            [customer],
+        )
+    with pytest.raises(errors.UniqueViolation) as refusal:
+        add_customer(connection, customer)
 
+    assert refusal.value.diag.constraint_name == "uq_customers_customer_id"
     assert number_of(connection, customer) == number
-    connection.execute(upsert, ["another"])
-    assert number_of(connection, "another") == number + 1
+    assert number_of(connection, add_customer(connection)) == number + 1
 
 
 def test_a_number_that_is_given_stays(connection: Connection) -> None:
     assert number_of(connection, add_customer(connection, customer_number=500)) == 500
-
-
-def test_giving_a_number_is_no_change_of_the_customer(connection: Connection) -> None:
-    customer = add_customer(connection, updated_at="2026-01-01")
-
-    assert value(
-        connection, "SELECT updated_at = '2026-01-01' FROM customers WHERE customer_id = %s", customer
-    )
-    assert row(connection, "SELECT operation, table_name FROM audit_log") == ("INSERT", "customers")
 
 
 def test_who_gets_an_image_is_found_by_the_number(connection: Connection) -> None:

@@ -1,5 +1,5 @@
 CREATE OR REPLACE TRIGGER customers_give_number
-    AFTER INSERT ON customers
+    BEFORE INSERT ON customers
     FOR EACH ROW
     WHEN (NEW.customer_number IS NULL)
     EXECUTE FUNCTION give_customer_number();

@@ -3,10 +3,17 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    UPDATE customers AS c
-    SET customer_number = nextval('customer_numbers')
-    WHERE c.id = NEW.id;
-    RETURN NULL;
+    -- INSERT ... ON CONFLICT may find the customer there, and then uses up no number.
+    NEW.customer_number := coalesce(
+        (
+            SELECT c.customer_number
+            FROM customers AS c
+            WHERE c.customer_id = NEW.customer_id OR c.id = NEW.id
+            LIMIT 1
+        ),
+        nextval('customer_numbers')
+    );
+    RETURN NEW;
 END;
 $$;
 
