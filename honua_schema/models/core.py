@@ -45,7 +45,6 @@ from honua_schema.models.base import (
     one_of,
     partitioned_by_month,
     rules_in_domains,
-    sequence,
     short_elements,
 )
 
@@ -229,7 +228,8 @@ class Customer(Base):
     )
 
 
-sequence(Customer, "customer_numbers", "The next customers.customer_number")
+after_create(Customer, "CREATE SEQUENCE customer_numbers OWNED BY customers.customer_number")
+after_create(Customer, "COMMENT ON SEQUENCE customer_numbers IS 'The next customers.customer_number'")
 after_create(
     Customer,
     "INSERT INTO customers"

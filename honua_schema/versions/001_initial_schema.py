@@ -202,7 +202,7 @@ def upgrade() -> None:
         comment="Organisations that order builds: the tenants of the system",
     )
     sqlfile.execute(
-        "CREATE SEQUENCE customer_numbers;\n"
+        "CREATE SEQUENCE customer_numbers OWNED BY customers.customer_number;\n"
         "COMMENT ON SEQUENCE customer_numbers IS 'The next customers.customer_number';"
     )
     op.create_table(
@@ -766,7 +766,6 @@ def downgrade() -> None:
     op.drop_table("registry_credentials")
     op.drop_table("licenses")
     op.drop_table("customers")
-    sqlfile.execute("DROP SEQUENCE customer_numbers;")
     op.drop_table("schema_migrations")
     sqlfile.execute(DROP_PARTITION_SCHEMA)
     sqlfile.execute(DROP_OUR_EXTENSIONS)
