@@ -11,7 +11,7 @@ BEGIN
             WHERE c.customer_id = NEW.customer_id OR c.id = NEW.id
             LIMIT 1
         ),
-        nextval('customer_numbers')
+        nextval('customer_numbers')::integer
     );
     RETURN NEW;
 END;
